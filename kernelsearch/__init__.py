@@ -1,0 +1,2 @@
+"""Finds faster kernels for training hot paths and proves them equal."""
+

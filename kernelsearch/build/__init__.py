@@ -1,0 +1,1 @@
+"""Source to artifact: prototypes, compiler, content-addressed cache."""

@@ -1,0 +1,30 @@
+"""The nouns: target, workload, candidate, record. Standard library only."""
+
+from kernelsearch.spec.candidate import Candidate, read_candidate, saved_tensors, tunable_space
+from kernelsearch.spec.library import TargetFolder, find_target, library_path, target_names
+from kernelsearch.spec.record import Gate, Measurement, Status, Verdict, verdict_from_json
+from kernelsearch.spec.target import Axis, Entry, Parameter, Target, TensorSpec, Work
+from kernelsearch.spec.workload import Workload
+
+__all__ = [
+    "Axis",
+    "Candidate",
+    "Entry",
+    "Gate",
+    "Measurement",
+    "Parameter",
+    "Status",
+    "Target",
+    "TargetFolder",
+    "TensorSpec",
+    "Verdict",
+    "Work",
+    "Workload",
+    "find_target",
+    "library_path",
+    "read_candidate",
+    "saved_tensors",
+    "target_names",
+    "tunable_space",
+    "verdict_from_json",
+]
