@@ -1,0 +1,251 @@
+"""The judge's end of one runner process: shared memory, commands, and the end of it.
+
+Raw bytes cross, never objects: the judge knows every shape. Inputs are mapped read-only on the other side (sealed
+against a new writable mapping); outputs are poisoned before and copied out after. A candidate that hangs or dies
+becomes a CandidateFailure; whatever happens, `close` ends the whole process.
+"""
+
+import ctypes
+import fcntl
+import importlib.util
+import mmap
+import os
+import select
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from kernelsearch.build import cpp
+from kernelsearch.digest import digest
+from kernelsearch.errors import EnvironmentMissing, Infrastructure
+from kernelsearch.spec.record import Status
+from kernelsearch.verify.run import CandidateFailure
+
+INPUT, OUTPUT, NUMBER = 0, 1, 2
+LOAD, GO, NAMES = 1, 2, 3
+PROTECTIONS = {1: "own user id", 2: "no files (Landlock)", 4: "system-call allow-list (seccomp)", 8: "resource limits"}
+CANDIDATE_MEMORY_BYTES = 2 << 30
+CPU_SECONDS = 600
+STARTUP_TIMEOUT_S = 20.0
+
+F_ADD_SEALS, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1033, 2, 4, 8, 16
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One machine word for a call: where a tensor lies in a region, or a number's eight bytes."""
+
+    kind: int
+    value: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the symbol at `function` in the session's list of names."""
+
+    function: int
+    arguments: tuple[Argument, ...]
+
+    def pack(self) -> bytes:
+        words = [self.function, len(self.arguments)]
+        for argument in self.arguments:
+            words += [argument.kind, argument.value]
+        return struct.pack(f"<{len(words)}Q", *words)
+
+
+class Session:
+    """One candidate in one runner. Use as a context manager; any CandidateFailure leaves it closed."""
+
+    def __init__(
+        self, artifact: Path, symbols: list[str], *, input_bytes: int, output_bytes: int, cache_dir: Path, threads: int
+    ) -> None:
+        self.inputs, inputs_fd = _region("inputs", input_bytes)
+        self.outputs, outputs_fd = _region("outputs", output_bytes)
+        fcntl.fcntl(inputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_FUTURE_WRITE)
+        fcntl.fcntl(outputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW)
+        artifact_fd = _sealed_copy(artifact)
+        command_read, self._commands = os.pipe()
+        self._responses, response_write = os.pipe()
+        self._log = tempfile.TemporaryFile()
+        theirs = (inputs_fd, outputs_fd, artifact_fd, command_read, response_write)
+        arguments = [str(runner_program(cache_dir)), openmp_library(), str(inputs_fd), str(input_bytes)]
+        arguments += [str(outputs_fd), str(output_bytes), str(artifact_fd), str(command_read), str(response_write)]
+        arguments += [str(input_bytes + output_bytes + CANDIDATE_MEMORY_BYTES), str(CPU_SECONDS)]
+        try:
+            self._process = subprocess.Popen(
+                arguments,
+                pass_fds=theirs,
+                cwd="/",
+                env={"OMP_NUM_THREADS": str(threads), "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
+                start_new_session=True,
+            )
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._closed = False
+        _, self.protections = self._receive(STARTUP_TIMEOUT_S)
+        names = "\n".join(symbols).encode()
+        self._send(NAMES, names)
+        _, found = self._receive(STARTUP_TIMEOUT_S)
+        if found != len(symbols):
+            self._fail(Status.CONTRACT, f"{len(symbols) - found} of the target's functions are not exported")
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, calls: list[Call], timeout_s: float) -> None:
+        """Hands over a list of calls without running them."""
+        self._send(LOAD, b"".join(call.pack() for call in calls))
+        self._receive(timeout_s)
+
+    def go(self, timeout_s: float) -> float:
+        """Runs the loaded calls; returns the seconds between command and answer, by the judge's clock."""
+        self._refuse_unasked_answers()
+        started = time.perf_counter()
+        self._send(GO, b"", length=0)
+        self._receive(timeout_s)
+        return time.perf_counter() - started
+
+    def freeze(self) -> None:
+        """Stops every thread of the runner, so that nothing of it runs while somebody else is timed."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def cpu_seconds(self) -> float:
+        """Processor time the runner has used so far, in all its threads."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        """Kills the runner and gives the shared memory back; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        os.close(self._commands)
+        os.close(self._responses)
+        self._log.close()
+        for region in (self.inputs, self.outputs):
+            try:
+                region.close()
+            except BufferError:  # a tensor still looks into it: freed when the tensor is
+                pass
+
+    def _send(self, kind: int, payload: bytes, length: int | None = None) -> None:
+        data = struct.pack("<II", kind, len(payload) if length is None else length) + payload
+        try:
+            while data:
+                data = data[os.write(self._commands, data) :]
+        except BrokenPipeError:
+            self._died()
+
+    def _receive(self, timeout_s: float) -> tuple[int, int]:
+        ready, _, _ = select.select([self._responses], [], [], timeout_s)
+        if not ready:
+            self._fail(Status.TIMEOUT, f"no answer within {timeout_s:.0f} s")
+        data = os.read(self._responses, 8)
+        if len(data) < 8:
+            self._died()
+        kind, value = struct.unpack("<II", data)
+        return kind, value
+
+    def _refuse_unasked_answers(self) -> None:
+        ready, _, _ = select.select([self._responses], [], [], 0)
+        if ready and os.read(self._responses, 8):
+            self._fail(Status.INTEGRITY, "answered before it was asked")
+
+    def _died(self) -> None:
+        status = self._process.wait()
+        self._log.seek(0)
+        text = self._log.read(600).decode(errors="replace").strip()
+        if status == 96:
+            self._fail(Status.CONTRACT, f"cannot be loaded: {text}")
+        if status == 97:
+            self.close()
+            raise Infrastructure(text)
+        if -status == signal.SIGSYS:
+            self._fail(Status.INTEGRITY, "used a system call that a kernel does not need (files, network, processes)")
+        if -status == signal.SIGXCPU:
+            self._fail(Status.TIMEOUT, f"used more than {CPU_SECONDS} s of processor time")
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        self._fail(Status.CRASH, f"the process ended with {how}{': ' + text if text else ''}")
+
+    def _fail(self, status: Status, detail: str) -> None:
+        self.close()
+        raise CandidateFailure(status, detail)
+
+
+def protection_names(bits: int) -> dict[str, bool]:
+    return {name: bool(bits & bit) for bit, name in PROTECTIONS.items()}
+
+
+@cache
+def runner_program(cache_dir: Path) -> Path:
+    """The runner's executable, compiled once for each text of runner.cpp and compiler."""
+    source = Path(__file__).parent / "runner.cpp"
+    flags = ["-std=c++20", "-O2", "-ldl", "-Wl,--no-as-needed", "-lm", "-lgcc_s"]
+    path = cache_dir / "runner" / digest([source.read_text(), flags, cpp.compiler_identity()])
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        made = Path(scratch) / "runner"
+        command = [cpp.compiler(), str(source), *flags, "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise EnvironmentMissing(f"the runner does not compile here: {done.stderr.strip()[:600]}")
+        os.replace(made, path)
+    return path
+
+
+@cache
+def openmp_library() -> str:
+    """The OpenMP runtime that torch brings, so that candidate and training run on the same one; else the system's."""
+    spec = importlib.util.find_spec("torch")
+    if spec is not None and spec.origin is not None:
+        for folder in (Path(spec.origin).parent / "lib", Path(spec.origin).parent.parent / "torch.libs"):
+            for file in sorted(folder.glob("libgomp*.so*")):
+                return str(file)
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return ""
+    return "libgomp.so.1"
+
+
+def _region(name: str, size: int) -> tuple[mmap.mmap, int]:
+    fd = os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.ftruncate(fd, size)
+    return mmap.mmap(fd, size), fd
+
+
+def _sealed_copy(artifact: Path) -> int:
+    """The artifact's bytes in memory that nobody can change any more: what is checked is what is loaded."""
+    fd = os.memfd_create("artifact", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    data = artifact.read_bytes()
+    while data:
+        data = data[os.write(fd, data) :]
+    fcntl.fcntl(fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_WRITE)
+    return fd
