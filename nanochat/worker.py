@@ -1,0 +1,145 @@
+"""One contestant of a race, driven step by step: `python -m nanochat.worker`.
+
+Reads one JSON object per line from standard input and answers each with one line; nothing else reaches standard output,
+not even what a library prints.
+
+    {"cmd": "init", "config": "tiny", "seed": 1, "dtype": "float32", "cache_dir": PATH, "data_dir": null,
+     "ops": "eager" | {"factory": "module:function", "argument": ANY}, "overrides": {}, "device": "cpu", "threads": 2}
+        -> {"ok": true, "flops_per_token", "tokens_per_step", "iterations", "eval_every", "target_bpb", "corpus"}
+    {"cmd": "step", "count": N}  -> {"ok": true, "losses": [...], "seconds": [...], "tokens": N * tokens_per_step}
+    {"cmd": "evaluate"}          -> {"ok": true, "bpb", "seconds"}
+    {"cmd": "report"}            -> {"ok": true, "report": what the factory's second value returns, or null}
+    {"cmd": "exit"}              -> {"ok": true}, and the process ends
+
+A factory is called with its argument and returns (callables by field of Ops, function without arguments). A failed
+command answers {"ok": false, "error": TEXT} and leaves the traceback on standard error.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from nanochat.allocator import tune_allocator
+from nanochat.config import named_config
+from nanochat.ops import Ops
+from nanochat.train import DTYPES
+from nanochat.trainer import Trainer
+
+Answer = dict[str, Any]
+
+
+def resolve_ops(choice: str | dict[str, Any]) -> tuple[Ops, Callable[[], Any]]:
+    """The ops of an init command and the function behind its report."""
+    if choice == "eager":
+        return Ops.eager(), lambda: None
+    if isinstance(choice, str):
+        raise ValueError(f'ops={choice!r}: "eager" or an object with "factory" and "argument"')
+    module, _, function = choice["factory"].partition(":")
+    fields, report = getattr(importlib.import_module(module), function)(choice.get("argument"))
+    return dataclasses.replace(Ops.eager(), **fields), report
+
+
+class Worker:
+    def __init__(self) -> None:
+        self._trainer: Trainer | None = None
+        self._report: Callable[[], Any] = lambda: None
+
+    @property
+    def trainer(self) -> Trainer:
+        if self._trainer is None:
+            raise ValueError("cmd: send init first")
+        return self._trainer
+
+    def answer(self, command: dict[str, Any]) -> Answer:
+        name = command.get("cmd")
+        if name == "init":
+            return self.init(command)
+        if name == "step":
+            return self.step(command["count"])
+        if name == "evaluate":
+            return self.evaluate()
+        if name == "report":
+            return {"report": self._report()}
+        if name == "exit":
+            return {}
+        raise ValueError(f"cmd={name!r}: init, step, evaluate, report or exit")
+
+    def init(self, command: dict[str, Any]) -> Answer:
+        if threads := command.get("threads"):
+            torch.set_num_threads(threads)
+        ops, self._report = resolve_ops(command.get("ops", "eager"))
+        data_dir = command.get("data_dir")
+        self._trainer = Trainer(
+            named_config(command["config"]).override(command.get("overrides") or {}),
+            ops,
+            torch.device(command.get("device", "cpu")),
+            DTYPES[command.get("dtype", "float32")],
+            command["seed"],
+            Path(command["cache_dir"]),
+            None if data_dir is None else Path(data_dir),
+        )
+        config = self._trainer.config
+        return {
+            "flops_per_token": self._trainer.model.flops_per_token(),
+            "tokens_per_step": config.batch_tokens,
+            "iterations": config.iterations,
+            "eval_every": config.eval_every,
+            "target_bpb": config.target_bpb,
+            "corpus": self._trainer.corpus.digest,
+        }
+
+    def step(self, count: int) -> Answer:
+        results = [self.trainer.step() for _ in range(count)]
+        return {
+            "losses": [result.loss for result in results],
+            "seconds": [result.seconds for result in results],
+            "tokens": sum(result.tokens for result in results),
+        }
+
+    def evaluate(self) -> Answer:
+        started = time.perf_counter()
+        bpb = self.trainer.evaluate()
+        return {"bpb": bpb, "seconds": time.perf_counter() - started}
+
+
+def claim_stdout() -> TextIO:
+    """The real standard output; from here on, what anyone prints goes to standard error."""
+    sys.stdout.flush()
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return answers
+
+
+def serve(commands: TextIO, answers: TextIO) -> None:
+    worker = Worker()
+    for line in commands:
+        command: dict[str, Any] = {}
+        try:
+            command = json.loads(line)
+            answer = {"ok": True, **worker.answer(command)}
+        except Exception as error:  # noqa: BLE001 - the other end of the pipe must learn of any failure
+            traceback.print_exc()
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+        if command.get("cmd") == "exit":
+            return
+
+
+def main() -> None:
+    answers = claim_stdout()
+    tune_allocator()
+    serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()
