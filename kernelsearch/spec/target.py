@@ -119,6 +119,14 @@ class Target:
     constraints: tuple[str, ...] = ()
     sources: tuple[str, ...] = field(default=())
 
+    def holds(self, sizes: Sizes) -> bool:
+        """Whether every constraint between the sizes holds; axes that an entry does not have are not constrained."""
+        for constraint in self.constraints:
+            code = compile(constraint, f"<constraint of {self.name}>", "eval")
+            if set(code.co_names) <= set(sizes) and not eval(code, {"__builtins__": {}}, dict(sizes)):
+                return False
+        return True
+
     def entry(self, name: str) -> Entry:
         for entry in self.entries:
             if entry.name == name:

@@ -1,0 +1,82 @@
+"""What is right, and how wrong an honest kernel may be: float64 answers, condition magnitudes, the baseline's answers.
+
+The oracle starts from inputs already rounded to the workload's dtype, so representation error is nobody's fault.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kernelsearch.spec.library import TargetFolder
+from kernelsearch.spec.target import Entry
+from kernelsearch.verify.case import Case
+
+
+@dataclass(frozen=True)
+class Expected:
+    """By name of output, updated input or gradient: float64 value, condition magnitude, baseline's value, terms."""
+
+    values: Mapping[str, Tensor]
+    magnitudes: Mapping[str, Tensor]
+    baseline: Mapping[str, Tensor]
+    terms: Mapping[str, int]
+
+
+def expect(folder: TargetFolder, case: Case) -> Expected:
+    entry = folder.target.entry(case.workload.entry)
+    reference = folder.module("reference")
+    parameters = dict(case.workload.parameters)
+    exact = {name: _widen(tensor) for name, tensor in case.inputs.items()}
+    gradients = None if case.output_gradients is None else {n: t.double() for n, t in case.output_gradients.items()}
+    values = _differentiate(entry, getattr(reference, entry.name), exact, parameters, gradients)
+    outputs = {name: values[name] for name in values if name in {t.name for t in entry.outputs} | set(entry.updates)}
+    with torch.no_grad():
+        magnitudes = getattr(reference, f"{entry.name}_magnitudes")(exact, parameters, outputs, gradients)
+    terms = getattr(reference, f"{entry.name}_terms")(dict(case.workload.sizes), parameters)
+    return Expected(values, magnitudes, run_baseline(folder, case), terms)
+
+
+def run_baseline(folder: TargetFolder, case: Case) -> dict[str, Tensor]:
+    """Outputs, updated inputs and gradients as today's training computes them, in the workload's dtype."""
+    entry = folder.target.entry(case.workload.entry)
+    function = contract_baseline(folder, entry)
+    parameters = dict(case.workload.parameters)
+    return _differentiate(entry, function, dict(case.inputs), parameters, case.output_gradients)
+
+
+def contract_baseline(folder: TargetFolder, entry: Entry):  # type: ignore[no-untyped-def]
+    """The baseline with the contract's inputs and outputs: `f(inputs, parameters) -> outputs` by name."""
+    baseline = getattr(folder.module("baseline"), entry.name)
+    contract = getattr(folder.module("baseline"), f"{entry.name}_contract", None)
+
+    def run(inputs: dict[str, Tensor], parameters: dict[str, int | float]) -> dict[str, Tensor]:
+        if contract is not None:
+            returned = contract(*(inputs[t.name] for t in entry.inputs), **parameters)
+        else:
+            returned = baseline(*(inputs[t.name] for t in entry.inputs), **parameters)
+        if entry.updates:
+            return {name: inputs[name] for name in entry.updates}
+        results = returned if isinstance(returned, tuple) else (returned,)
+        return {t.name: result for t, result in zip(entry.outputs, results, strict=True)}
+
+    return run
+
+
+def _differentiate(entry, function, inputs, parameters, gradients):  # type: ignore[no-untyped-def]
+    """Outputs and, where gradients are given, the input gradients by autograd."""
+    if gradients is None:
+        with torch.no_grad():
+            return function({n: t.clone() if n in entry.updates else t for n, t in inputs.items()}, parameters)
+    leaves = {n: t.detach().clone().requires_grad_(n in entry.gradients) for n, t in inputs.items()}
+    outputs = function(leaves, parameters)
+    pairs = [(outputs[t.name], gradients[f"d{t.name}"]) for t in entry.outputs]
+    wanted = [leaves[name] for name in entry.gradients]
+    found = torch.autograd.grad([o for o, _ in pairs], wanted, [g.to(o.dtype) for o, g in pairs])
+    results = {name: tensor.detach() for name, tensor in outputs.items()}
+    return results | {f"d{name}": g for name, g in zip(entry.gradients, found, strict=True)}
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
