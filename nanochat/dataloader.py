@@ -1,8 +1,8 @@
 """Batches of packed documents.
 
-A row of T + 1 tokens takes the largest buffered document that still fits, again and again, and is closed by cropping the
-shortest one: every row is full and starts with <|bos|>, and about a third of the tokens is thrown away. Documents in a
-row see each other. The trap is resuming: the buffer outlives the read position, so the state lists its documents.
+A row of T + 1 tokens takes the largest buffered document that still fits, again and again, and is closed by cropping
+the shortest one: every row is full and starts with <|bos|>, and many tokens are thrown away. Documents in a row see
+each other. The trap is resuming: the buffer outlives the read position, so the state lists its documents.
 
 Axes: B rows, T tokens of context.
 """
@@ -27,8 +27,8 @@ class DocumentEncoder(Protocol):
 
 
 class Batch(NamedTuple):
-    inputs_BT: Tensor  # int64
-    targets_BT: Tensor  # int64, the inputs moved on by one
+    inputs: Tensor  # (B, T) int64
+    targets: Tensor  # (B, T) int64, the inputs moved on by one
 
 
 class Reference(NamedTuple):

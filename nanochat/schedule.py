@@ -39,7 +39,7 @@ class Schedule:
         return left + (1 - left) * self.final_lr_share
 
     def muon_momentum(self, step: int) -> float:
-        """Linear rise over momentum_steps, which takes precedence; then the peak, and a linear fall in the warm-down."""
+        """Linear rise over momentum_steps, which comes first; then the peak, and a linear fall in the warm-down."""
         if step < self.momentum_steps:
             return MOMENTUM_START + (MOMENTUM_PEAK - MOMENTUM_START) * step / self.momentum_steps
         if step < self.warmdown_start:

@@ -1,7 +1,7 @@
 """Byte-pair tokenizer: trained by rustbpe, served by tiktoken, kept as JSON rather than as a pickle.
 
-Splits text as GPT-4 does, except that digits go in runs of one or two. Nine special tokens follow the merges; the first,
-<|bos|>, opens every document.
+Splits text as GPT-4 does, except that digits go in runs of one or two. Nine special tokens follow the merges; the
+first, <|bos|>, opens every document.
 """
 
 import base64

@@ -126,7 +126,7 @@ def serve(commands: TextIO, answers: TextIO) -> None:
         try:
             command = json.loads(line)
             answer = {"ok": True, **worker.answer(command)}
-        except Exception as error:  # noqa: BLE001 - the other end of the pipe must learn of any failure
+        except Exception as error:  # the other end of the pipe must learn of any failure
             traceback.print_exc()
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
