@@ -1,0 +1,210 @@
+"""Training callables for the accepted kernels, each with its guards and its counted fallback.
+
+    ops = bind(folders, store, device="cpu", dtype="float32", admit=judge_again, cache_dir=cache).ops
+
+A call inside the kernel's verified domain runs the kernel, any other runs the target's baseline and is counted by its
+reason. The trap is silence: a kernel that never launched would still look like a win, so launches are counted as well.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernelsearch.build import cpp
+from kernelsearch.dispatch.domain import shape_refusal, tensor_refusal, tensor_rules
+from kernelsearch.dispatch.fingerprint import fingerprint
+from kernelsearch.dispatch.operators import REMEMBERED_SHAPES, Launches, Operators, forward_call, register
+from kernelsearch.dispatch.store import Accepted, Store
+from kernelsearch.errors import BuildError
+from kernelsearch.spec import Entry, TargetFolder, saved_tensors
+
+TRACED = "while tracing: "
+
+
+class OutsideDomain(Exception):
+    """Raised by a kernel's guards, caught by the callable around them; the argument is the reason."""
+
+
+@dataclass(frozen=True)
+class BoundEntry:
+    """One entry in the hands of one kernel. `before` holds the launches of earlier bindings of the same kernel."""
+
+    accepted: Accepted
+    entry: str
+    call: Callable[..., Any]
+    launches: Launches
+    before: Launches
+    fallbacks: Counter[str]
+
+    def report(self) -> dict[str, Any]:
+        verdict = self.accepted.verdict
+        return {
+            "digest": self.accepted.digest,
+            "dtype": self.accepted.dtype,
+            "launches": {
+                "forward": self.launches.forward - self.before.forward,
+                "backward": self.launches.backward - self.before.backward,
+            },
+            "fallbacks": dict(self.fallbacks),
+            "speedup": verdict.speedup,
+            "low": verdict.low,
+            "high": verdict.high,
+        }
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What `bind` found: callables by entry, and why the other entries run the baseline."""
+
+    bound: tuple[BoundEntry, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ops(self) -> dict[str, Callable[..., Any]]:
+        return {bound.entry: bound.call for bound in self.bound}
+
+    def report(self) -> dict[str, Any]:
+        """Launches and fallbacks so far. Fallbacks met while tracing count once for each trace, not each call."""
+        return {
+            "kernels": {bound.entry: bound.report() for bound in self.bound},
+            "baseline": sorted(self.refused),
+            "reasons": dict(self.refused),
+        }
+
+    def summary(self) -> str:
+        """One line for the end of a run: what ran, and each fallback."""
+        parts = []
+        for bound in self.bound:
+            counts = bound.report()["launches"]
+            text = f"{bound.entry} {bound.accepted.digest[:8]} {counts['forward']}+{counts['backward']} launches"
+            missed = ", ".join(f"{count} x {reason}" for reason, count in sorted(bound.fallbacks.items()))
+            parts.append(f"{text}, fell back {missed}" if missed else text)
+        parts += [f"{entry} baseline ({reason})" for entry, reason in sorted(self.refused.items())]
+        return "kernels: " + "; ".join(parts)
+
+
+def bind(
+    folders: Iterable[TargetFolder],
+    store: Store,
+    *,
+    device: str,
+    dtype: str,
+    admit: Callable[[Accepted], bool],
+    cache_dir: Path,
+    is_eligible: Callable[[Accepted], bool] = lambda accepted: True,
+) -> Binding:
+    """The best eligible kernel of each target, compiled, registered and guarded.
+
+    `admit` judges a kernel again; it is asked once for each kernel whose contract or fingerprint is not today's, and
+    its no means that the baseline runs. So does a kernel that no longer compiles.
+    """
+    bound: list[BoundEntry] = []
+    refused: dict[str, str] = {}
+    for folder in folders:
+        target = folder.target
+        accepted = store.best(target.name, device, dtype, is_eligible)
+        reason = _refusal(folder, accepted, admit)
+        if accepted is not None and reason is None:
+            try:
+                artifact = cpp.build(target, accepted.candidate, dtype, cache_dir)
+            except BuildError as error:
+                reason = f"does not compile: {str(error).splitlines()[0]}"
+        for entry in target.entries:
+            if accepted is None or reason is not None:
+                refused[entry.name] = reason or "no accepted kernel"
+            elif entry.name not in accepted.verdict.domain:
+                refused[entry.name] = "not in the verdict's domain"
+            else:
+                bound.append(_bind_entry(folder, accepted, entry, artifact.path))
+    return Binding(tuple(bound), refused)
+
+
+def _refusal(folder: TargetFolder, accepted: Accepted | None, admit: Callable[[Accepted], bool]) -> str | None:
+    if accepted is None:
+        return "no accepted kernel"
+    is_stale = accepted.contract_digest != folder.contract_digest or accepted.needs_rejudging(fingerprint())
+    if is_stale and not admit(accepted):
+        return "judged on another machine or contract, and not admitted here"
+    return None
+
+
+def _bind_entry(folder: TargetFolder, accepted: Accepted, entry: Entry, shared_object: Path) -> BoundEntry:
+    saved = saved_tensors(accepted.candidate.source, folder.target, entry.name)
+    operators = register(entry, saved, accepted.dtype, accepted.device, shared_object, accepted.digest)
+    fallbacks: Counter[str] = Counter()
+    adapt: Callable[..., Any] = getattr(folder.module("op"), entry.name)
+    baseline: Callable[..., Any] = getattr(folder.module("baseline"), entry.name)
+    kernel = _guarded(folder, accepted, entry, operators)
+    call = _with_fallback(adapt, baseline, kernel, fallbacks)
+    launches = operators.launches
+    return BoundEntry(accepted, entry.name, call, launches, Launches(launches.forward, launches.backward), fallbacks)
+
+
+def _guarded(folder: TargetFolder, accepted: Accepted, entry: Entry, operators: Operators) -> Callable[..., Any]:
+    """The operator behind its guards: contiguous copies where needed, no saved tensors in the result.
+
+    Raises OutsideDomain before anything has been written.
+    """
+    call = forward_call(entry, (), accepted.dtype)
+    refuse_tensors = tensor_refusal(tensor_rules(entry, call), accepted.device)
+    domain = accepted.verdict.domain[entry.name]
+    refuse_shapes = shape_refusal(entry, call, domain, folder.target.constraints)
+    remembered = functools.lru_cache(maxsize=REMEMBERED_SHAPES)(refuse_shapes)
+    names, n_outputs = tuple(p.name for p in entry.parameters), len(entry.outputs)
+    operator, is_compiling = operators.forward, torch.compiler.is_compiling
+
+    def kernel(*tensors: Tensor, **parameters: int | float) -> Any:
+        reason = refuse_tensors(tensors)
+        if reason is None:
+            shapes = tuple([tensor.shape for tensor in tensors])
+            reason = refuse_shapes(shapes) if is_compiling() else remembered(shapes)
+        if reason is not None:
+            raise OutsideDomain(reason)
+        result = operator(*[tensor.contiguous() for tensor in tensors], *[parameters[name] for name in names])
+        if n_outputs == 0:
+            return None
+        if not isinstance(result, tuple):
+            return result
+        return result[0] if n_outputs == 1 else result[:n_outputs]
+
+    return kernel
+
+
+def _with_fallback(
+    adapt: Callable[..., Any], baseline: Callable[..., Any], kernel: Callable[..., Any], fallbacks: Counter[str]
+) -> Callable[..., Any]:
+    """The training callable: the adapter over the kernel, or the baseline where the guards refuse."""
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def count_traced(reason: str) -> bool:
+        fallbacks[TRACED + reason] += 1
+        return True
+
+    @functools.wraps(baseline)
+    def call(*arguments: Any, **parameters: Any) -> Any:
+        try:
+            return adapt(kernel, *arguments, **parameters)
+        except OutsideDomain as outside:
+            reason = outside.args[0]
+        if torch.compiler.is_compiling():
+            count_traced(reason)
+        else:
+            fallbacks[reason] += 1
+        return baseline(*arguments, **parameters)
+
+    return call
+
+
+def select(*, is_promoted_only: bool, digests: Collection[str] | None) -> Callable[[Accepted], bool]:
+    """A predicate for `bind`: only promoted kernels, only those listed, or every accepted one."""
+
+    def is_eligible(accepted: Accepted) -> bool:
+        return (accepted.is_promoted or not is_promoted_only) and (digests is None or accepted.digest in digests)
+
+    return is_eligible

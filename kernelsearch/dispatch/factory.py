@@ -1,0 +1,35 @@
+"""What a trainer in another process imports by name: "kernelsearch.dispatch.factory:promoted"."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.dispatch.bind import bind, select
+from kernelsearch.dispatch.store import Store
+from kernelsearch.errors import UsageError
+from kernelsearch.spec import TargetFolder, library_path, target_names
+
+CHOICES = ("promoted", "accepted", "none")
+
+
+def promoted(argument: Mapping[str, Any]) -> tuple[dict[str, Callable[..., Any]], Callable[[], dict[str, Any]]]:
+    """(callables by entry, report) for {"state_dir", "library", "dtype", "which", "digests"}.
+
+    "which" is promoted, accepted or none; "digests" limits the choice to those listed; "library" defaults to the
+    installation's. The caller has judged these kernels on this machine: nothing is judged again here.
+    """
+    which = argument["which"]
+    if which not in CHOICES:
+        raise UsageError(f"which={which!r}: choose from {', '.join(CHOICES)}")
+    library, state_dir = Path(argument.get("library") or library_path()), Path(argument["state_dir"])
+    digests = [] if which == "none" else argument.get("digests")
+    binding = bind(
+        [TargetFolder(library / name) for name in target_names(library)],
+        Store(library, state_dir),
+        device="cpu",
+        dtype=argument["dtype"],
+        admit=lambda accepted: True,
+        cache_dir=state_dir / "cache",
+        is_eligible=select(is_promoted_only=which == "promoted", digests=digests),
+    )
+    return binding.ops, binding.report
