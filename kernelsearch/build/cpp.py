@@ -28,6 +28,7 @@ FLAGS = (
     "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-fno-exceptions",
     "-fopenmp",
     "-fPIC",
     "-fvisibility=hidden",
@@ -102,7 +103,7 @@ def _compile(source: str, header: str, path: Path) -> None:
         (folder / "kernel.cpp").write_text(source)
         (folder / "abi.h").write_text(header)
         _run_compiler([*FLAGS, "-include", "abi.h", "-I", str(INCLUDE), "-c", "kernel.cpp", "-o", "kernel.o"], folder)
-        _run_compiler(["-shared", "-Wl,-z,now", "kernel.o", "-o", "kernel.so"], folder)
+        _run_compiler(["-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so"], folder)
         os.replace(folder / "kernel.so", path)
 
 

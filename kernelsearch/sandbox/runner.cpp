@@ -13,6 +13,7 @@
 //   2 GO      run the loaded calls once, in order
 //   3 NAMES   followed by `length` bytes, newline-separated symbols; answers how many were found
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
@@ -97,9 +98,10 @@ bool deny_files() {
 }
 
 // Kills the process at any system call that is not listed; `clone` may only make threads.
-bool allow_only(const std::vector<int>& calls) {
+bool allow_only(const std::vector<int>& calls, bool may_open) {
     constexpr uint32_t KILL = SECCOMP_RET_KILL_PROCESS, ALLOW = SECCOMP_RET_ALLOW;
-    constexpr uint32_t ABSENT = SECCOMP_RET_ERRNO | 38;  // ENOSYS: glibc then falls back to clone
+    constexpr uint32_t ABSENT = SECCOMP_RET_ERRNO | ENOSYS;  // glibc then falls back to clone
+    constexpr uint32_t REFUSED = SECCOMP_RET_ERRNO | EACCES;  // malloc asks /sys for the number of CPUs, and can do without
     std::vector<sock_filter> code = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
@@ -122,6 +124,8 @@ bool allow_only(const std::vector<int>& calls) {
     };
     only_for(SYS_tgkill, static_cast<uint32_t>(getpid()));  // abort() signals itself
     only_for(SYS_prlimit64, 0);                              // a new thread asks for its own stack size
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, may_open ? ALLOW : REFUSED));
     for (int call : calls) {
         code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
         code.push_back(BPF_STMT(BPF_RET | BPF_K, ALLOW));
@@ -142,7 +146,7 @@ const std::vector<int> WHILE_RUNNING = {
 // What the dynamic loader needs besides, to map the artifact. Files are already out of reach.
 std::vector<int> while_loading() {
     std::vector<int> calls = WHILE_RUNNING;
-    for (int call : {SYS_openat, SYS_newfstatat, SYS_fstat, SYS_close, SYS_pread64, SYS_lseek, SYS_getcwd, SYS_fcntl,
+    for (int call : {SYS_newfstatat, SYS_fstat, SYS_close, SYS_pread64, SYS_lseek, SYS_getcwd, SYS_fcntl,
                      SYS_readlinkat, SYS_prctl, SYS_seccomp})
         calls.push_back(call);
     return calls;
@@ -228,7 +232,7 @@ int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // again: changing the user clears it
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
     if (deny_files()) protections |= LANDLOCK;
-    if (allow_only(while_loading())) protections |= SECCOMP;
+    if (allow_only(while_loading(), true)) protections |= SECCOMP;
 
     std::string path = "/proc/self/fd/" + std::to_string(artifact_fd);
     runner.artifact = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -236,7 +240,7 @@ int main(int argc, char** argv) {
         dprintf(2, "load: %s\n", dlerror());
         _exit(96);
     }
-    if (!allow_only(WHILE_RUNNING)) protections &= ~static_cast<uint32_t>(SECCOMP);
+    if (!allow_only(WHILE_RUNNING, false)) protections &= ~static_cast<uint32_t>(SECCOMP);
     answer(responses, 0, protections);
 
     Message message;

@@ -25,11 +25,14 @@ from kernelsearch.build import cpp
 from kernelsearch.digest import digest
 from kernelsearch.errors import EnvironmentMissing, Infrastructure
 from kernelsearch.spec.record import Status
+from kernelsearch.timing.allocator import TOP_PAD_BYTES
 from kernelsearch.verify.run import CandidateFailure
 
 INPUT, OUTPUT, NUMBER = 0, 1, 2
 LOAD, GO, NAMES = 1, 2, 3
 PROTECTIONS = {1: "own user id", 2: "no files (Landlock)", 4: "system-call allow-list (seccomp)", 8: "resource limits"}
+# The setting that timing/allocator.py gives every other contender.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_TOP_PAD_": str(TOP_PAD_BYTES)}
 CANDIDATE_MEMORY_BYTES = 2 << 30
 CPU_SECONDS = 600
 STARTUP_TIMEOUT_S = 20.0
@@ -82,7 +85,7 @@ class Session:
                 arguments,
                 pass_fds=theirs,
                 cwd="/",
-                env={"OMP_NUM_THREADS": str(threads), "LC_ALL": "C"},
+                env={"OMP_NUM_THREADS": str(threads), "LC_ALL": "C", **ALLOCATOR},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,

@@ -31,14 +31,18 @@ class Case:
 
 
 def make_case(folder: TargetFolder, workload: Workload, regime: str, rng: np.random.Generator) -> Case:
-    """Draws the values of `regime` and rounds them to the workload's dtype."""
+    """Draws the values of `regime` and rounds them to the workload's dtype.
+
+    Output gradients are benign with benign values, else of a kind drawn on its own (per row, ones, zeros, huge, ...).
+    """
     entry = folder.target.entry(workload.entry)
     made = folder.module("inputs")
     arrays = made.make(entry.name, workload.sizes, workload.parameters, regime, rng)
     inputs = {t.name: _tensor(arrays[t.name], t.element(workload.dtype), t.shape(workload.sizes)) for t in entry.inputs}
     gradients = None
     if entry.has_backward:
-        drawn = made.make_output_gradients(entry.name, workload.sizes, regime, rng)
+        kind = "normal" if regime == "normal" else str(rng.choice(made.OUTPUT_GRADIENT_REGIMES))
+        drawn = made.make_output_gradients(entry.name, workload.sizes, kind, rng)
         gradients = {
             t.name: _tensor(drawn[t.name], t.element(workload.dtype), t.shape(workload.sizes))
             for t in entry.output_gradients()

@@ -22,7 +22,7 @@ from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.case import Case, make_case, regimes
 from kernelsearch.verify.compare import find_difference
 from kernelsearch.verify.oracle import Expected, expect
-from kernelsearch.verify.run import CandidateFailure, Run
+from kernelsearch.verify.run import CandidateFailure, Run, Tensors
 
 SMOKE_CASES = 3
 EDGES_PER_REGIME = 2
@@ -48,8 +48,14 @@ def check_case(folder: TargetFolder, case: Case, run: Run, *, shift: int = 0) ->
     workload = case.workload
     got = run(workload.entry, workload.sizes, workload.parameters, case.inputs, case.output_gradients, shift=shift)
     expected = expect(folder, case)
-    entry = folder.target.entry(workload.entry)
-    accumulator = folder.target.accumulator[workload.dtype]
+    compare_all(folder, case, got, expected, shift=shift)
+    return got, expected
+
+
+def compare_all(folder: TargetFolder, case: Case, got: Tensors, expected: Expected, *, shift: int = 0) -> None:
+    """The rule on every output, updated input and gradient; raises CandidateFailure on the first difference."""
+    entry = folder.target.entry(case.workload.entry)
+    accumulator = folder.target.accumulator[case.workload.dtype]
     gradients = {t.name for t in entry.input_gradients()}
     for name in (*(t.name for t in entry.outputs), *entry.updates, *(t.name for t in entry.input_gradients())):
         wrong = find_difference(
@@ -63,7 +69,6 @@ def check_case(folder: TargetFolder, case: Case, run: Run, *, shift: int = 0) ->
         if wrong is not None:
             status = Status.GRADIENT if name in gradients else Status.MISMATCH
             raise CandidateFailure(status, f"{name} {wrong}", f"{case.describe()} shift={shift}: {name}")
-    return got, expected
 
 
 def smoke(folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator, domain: Domain) -> None:
@@ -109,43 +114,63 @@ def timed_shapes(
 
 
 def search_counterexample(
-    folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator, domain: Domain, *, examples: int, budget_s: float
+    folder: TargetFolder,
+    run: Run,
+    dtype: str,
+    rng: np.random.Generator,
+    domain: Domain,
+    *,
+    examples: int,
+    budget_s: float,
 ) -> None:
     """Hypothesis over shapes, parameters, regimes and alignment; a failure is shrunk to its smallest shape."""
     started = time.monotonic()
     secret = int(rng.integers(2**62))
     for entry in folder.target.entries:
-        last: list[CandidateFailure] = []
+        _search_entry(folder, entry, run, dtype, secret, domain, examples, started + budget_s)
 
-        @seed(secret)
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-        )
-        @given(_workloads(folder, entry, dtype), st.sampled_from(regimes(folder)), st.integers(0, 15))
-        def try_one(workload: Workload, regime: str, shift: int) -> None:
-            if time.monotonic() - started > budget_s:
-                return
-            key = [secret, *workload.sizes.values(), shift]
-            try:
-                check_case(folder, make_case(folder, workload, regime, np.random.default_rng(key)), run, shift=shift)
-            except CandidateFailure as failure:
-                last.append(failure)
-                raise
-            domain.include(workload)
 
+def _search_entry(
+    folder: TargetFolder,
+    entry: Entry,
+    run: Run,
+    dtype: str,
+    secret: int,
+    domain: Domain,
+    examples: int,
+    deadline: float,
+) -> None:
+    failures: list[CandidateFailure] = []
+
+    @seed(secret)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(_workloads(folder, entry, dtype), st.sampled_from(regimes(folder)), st.integers(0, 15))
+    def try_one(workload: Workload, regime: str, shift: int) -> None:
+        if time.monotonic() > deadline:
+            return
+        key = [secret, *workload.sizes.values(), shift]
         try:
-            try_one()
+            check_case(folder, make_case(folder, workload, regime, np.random.default_rng(key)), run, shift=shift)
         except CandidateFailure as failure:
-            raise failure from None
-        except Exception:
-            if last:  # a failure that did not come back while shrinking is still a failure
-                raise last[0] from None
+            failures.append(failure)
             raise
+        domain.include(workload)
+
+    try:
+        try_one()
+    except CandidateFailure as failure:
+        raise failure from None
+    except Exception:
+        if failures:  # a failure that did not come back while shrinking is still a failure
+            raise failures[-1] from None
+        raise
 
 
 def determinism(folder: TargetFolder, run: Run, fresh: Run, dtype: str, rng: np.random.Generator) -> None:

@@ -17,6 +17,7 @@ namespace ks {
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
+constexpr __mmask16 ALL = 0xffff;  // the unmasked intrinsics warn of an uninitialised operand in gcc 12
 #else
 constexpr int LANES = 8;
 #endif
@@ -26,7 +27,7 @@ typedef std::int32_t IntVec __attribute__((vector_size(LANES * 4)));
 typedef std::uint32_t BitVec __attribute__((vector_size(LANES * 4)));
 typedef std::uint16_t HalfVec __attribute__((vector_size(LANES * 2)));
 
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 
 inline Vec broadcast(float x) { return x - Vec{}; }
 
@@ -78,7 +79,7 @@ inline float to_float(bfloat16_t x) {
 // As the machine's instruction: the second argument where either is NaN.
 inline Vec max(Vec a, Vec b) {
 #if defined(__AVX512F__)
-    return _mm512_max_ps(a, b);
+    return _mm512_maskz_max_ps(ALL, a, b);
 #elif defined(__AVX__)
     return _mm256_max_ps(a, b);
 #else
@@ -88,7 +89,7 @@ inline Vec max(Vec a, Vec b) {
 
 inline Vec min(Vec a, Vec b) {
 #if defined(__AVX512F__)
-    return _mm512_min_ps(a, b);
+    return _mm512_maskz_min_ps(ALL, a, b);
 #elif defined(__AVX__)
     return _mm256_min_ps(a, b);
 #else
@@ -98,7 +99,7 @@ inline Vec min(Vec a, Vec b) {
 
 inline Vec sqrt(Vec x) {
 #if defined(__AVX512F__)
-    return _mm512_sqrt_ps(x);
+    return _mm512_maskz_sqrt_ps(ALL, x);
 #elif defined(__AVX__)
     return _mm256_sqrt_ps(x);
 #else
@@ -119,7 +120,7 @@ inline float sum(Vec x) {
 // x * 2^n for the integral values of n that exp produces; overflow gives infinity, underflow rounds to denormal or 0.
 inline Vec scale_by_power_of_two(Vec x, Vec n) {
 #if defined(__AVX512F__)
-    return _mm512_scalef_ps(x, n);
+    return _mm512_maskz_scalef_ps(ALL, x, n);
 #else
     const IntVec exponent = __builtin_convertvector(n, IntVec);
     const IntVec first = exponent >> 1, second = exponent - first;

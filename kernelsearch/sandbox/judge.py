@@ -1,0 +1,215 @@
+"""The judge: builds a candidate, puts it through every gate, times it, and says what it is worth.
+
+It lives in another process than the candidate, draws its seeds only when the candidate's digest is fixed, and believes
+nothing the candidate could have written. A gate that errors fails the verdict as our own fault, never as a pass.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kernelsearch.build import cpp
+from kernelsearch.build.abi import functions
+from kernelsearch.build.lint import lint_artifact
+from kernelsearch.digest import digest, digest_files
+from kernelsearch.errors import BuildError, ContractError, Infrastructure
+from kernelsearch.sandbox.contest import Contest
+from kernelsearch.sandbox.execution import Execution
+from kernelsearch.sandbox.layout import lay_out
+from kernelsearch.spec.candidate import Candidate, saved_tensors
+from kernelsearch.spec.library import TargetFolder
+from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
+from kernelsearch.spec.workload import Workload
+from kernelsearch.timing.clock import Effort
+from kernelsearch.timing.roofline import measured_peaks
+from kernelsearch.timing.statistics import Interval, Samples, is_faster, weighted_speedup
+from kernelsearch.verify import gates
+from kernelsearch.verify.run import CandidateFailure
+
+EQUIVALENCE = "within the declared precision policy"
+SMALL_REGION_BYTES = 48 << 20
+
+
+@dataclass(frozen=True)
+class Care:
+    """How much a verdict may cost: Hypothesis examples per entry and their seconds, timing effort per workload."""
+
+    examples: int = 40
+    search_s: float = 4.0
+    effort: Effort = Effort()
+
+    def doubled(self) -> "Care":
+        return Care(self.examples * 2, self.search_s * 2, self.effort.times(2))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges candidates of one target in one dtype, timed on the given workloads."""
+
+    folder: TargetFolder
+    dtype: str
+    workloads: tuple[Workload, ...]
+    cache_dir: Path
+    threads: int
+    care: Care = Care()
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        return _Trial(self, candidate, self.care).run()
+
+    def confirm(self, candidate: Candidate) -> Verdict:
+        """The whole verdict again from scratch: fresh seeds, a fresh process, twice the effort."""
+        return _Trial(self, candidate, self.care.doubled()).run()
+
+
+def harness_digest() -> str:
+    """Digest of all code that decides a verdict."""
+    package = Path(__file__).resolve().parent.parent
+    parts = ("spec", "build", "verify", "timing", "sandbox")
+    return digest([[digest_files(package / part, pattern) for pattern in ("*.py", "*.cpp", "*.h")] for part in parts])
+
+
+class _Trial:
+    """One verdict in the making."""
+
+    def __init__(self, judge: Judge, candidate: Candidate, care: Care) -> None:
+        self._judge, self._candidate, self._care = judge, candidate, care
+        self._folder = judge.folder
+        # Drawn now, when the candidate is fixed: nothing about the seeds existed before it.
+        self._rng = np.random.default_rng(np.random.SeedSequence())
+        self._gates: list[Gate] = []
+        self._domain = gates.Domain()
+
+    def run(self) -> Verdict:
+        started = time.monotonic()
+        measurements: tuple[Measurement, ...] = ()
+        interval: Interval | None = None
+        accepted = False
+        status, detail, counterexample = Status.PASSED, "", None
+        try:
+            self._verify()
+            measured = self._time()
+            measurements = tuple(m for _, m in measured)
+            interval, accepted = self._decide(measured)
+            detail = "equal and faster" if accepted else "equal, but not faster beyond doubt"
+        except CandidateFailure as failure:
+            status, detail, counterexample = failure.status, failure.detail, failure.counterexample
+        except Infrastructure as error:
+            status, detail = Status.INFRASTRUCTURE, str(error)
+        return Verdict(
+            target=self._folder.target.name,
+            digest=self._candidate.digest,
+            language=self._candidate.language,
+            dtype=self._judge.dtype,
+            status=status,
+            detail=detail,
+            seconds=time.monotonic() - started,
+            accepted=accepted,
+            counterexample=counterexample,
+            gates=tuple(self._gates),
+            measurements=measurements,
+            speedup=None if interval is None else interval.value,
+            low=None if interval is None else interval.low,
+            high=None if interval is None else interval.high,
+            equivalence=EQUIVALENCE if status is Status.PASSED else None,
+            domain=self._domain.ranges if status is Status.PASSED else {},
+        )
+
+    def _verify(self) -> None:
+        folder, dtype, rng, care = self._folder, self._judge.dtype, self._rng, self._care
+        self._gate("contract", self._check_contract)
+        self._gate("build", self._build)
+        self._gate("lint", self._lint)
+        with self._execution(SMALL_REGION_BYTES) as run:
+            self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
+            self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
+            self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
+            self._gate(
+                "search",
+                lambda: gates.search_counterexample(
+                    folder, run, dtype, rng, self._domain, examples=care.examples, budget_s=care.search_s
+                ),
+            )
+            with self._execution(SMALL_REGION_BYTES) as fresh:
+                self._gate("determinism", lambda: gates.determinism(folder, run, fresh, dtype, rng))
+        with self._execution(self._largest_region()) as run:
+            self._gate(
+                "timed shapes", lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain)
+            )
+        self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
+
+    def _time(self) -> list[tuple[Samples, Measurement]]:
+        measured: list[tuple[Samples, Measurement]] = []
+
+        def time_all() -> None:
+            peaks = measured_peaks(self._judge.cache_dir, cpp.cpu_identity())
+            for workload in self._judge.workloads:
+                contest = Contest(
+                    self._folder,
+                    self._candidate,
+                    workload,
+                    cache_dir=self._judge.cache_dir,
+                    threads=self._judge.threads,
+                    rng=self._rng,
+                )
+                try:
+                    measured.append(contest.run(self._care.effort, peaks))
+                finally:
+                    contest.close()
+
+        self._gate("timing", time_all)
+        return measured
+
+    def _decide(self, measured: list[tuple[Samples, Measurement]]) -> tuple[Interval, bool]:
+        samples = [s for s, _ in measured]
+        baseline = [m.baseline_us for _, m in measured]
+        calls = [m.calls for _, m in measured]
+        interval = weighted_speedup(samples, baseline, calls, self._rng)
+        return interval, is_faster(interval, samples, max(m.noise for _, m in measured))
+
+    def _check_contract(self) -> None:
+        for entry in self._folder.target.entries:
+            saved_tensors(self._candidate.source, self._folder.target, entry.name)
+
+    def _build(self) -> None:
+        cpp.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
+
+    def _lint(self) -> None:
+        artifact = cpp.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
+        lint_artifact(artifact.path, [f.symbol for f in functions(self._folder.target, self._candidate.source)])
+
+    def _gate(self, name: str, check: Callable[[], None]) -> None:
+        started = time.monotonic()
+        passed = False
+        try:
+            check()
+            passed = True
+        except BuildError as error:
+            raise CandidateFailure(Status.BUILD, "does not compile", str(error)) from None
+        except ContractError as error:
+            status = Status.LINT if name == "lint" else Status.CONTRACT
+            raise CandidateFailure(status, str(error)) from None
+        finally:
+            self._gates.append(Gate(name, passed, time.monotonic() - started))
+
+    def _execution(self, region_bytes: int) -> Execution:
+        return Execution(
+            self._folder.target,
+            self._candidate,
+            self._judge.dtype,
+            region_bytes=region_bytes,
+            cache_dir=self._judge.cache_dir,
+            threads=self._judge.threads,
+            rng=self._rng,
+        )
+
+    def _largest_region(self) -> int:
+        layouts = []
+        for workload in self._judge.workloads:
+            entry = self._folder.target.entry(workload.entry)
+            saved = saved_tensors(self._candidate.source, self._folder.target, entry.name)
+            layouts.append(lay_out(entry, saved, workload.sizes, workload.dtype, backward=entry.has_backward))
+        used = max(max(layout.used.values()) for layout in layouts)
+        return (used // 4096 + 2) * 4096
