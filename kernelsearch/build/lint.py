@@ -44,7 +44,9 @@ def lint_artifact(path: Path, expected: list[str]) -> None:
 
 
 def _symbols(path: Path) -> tuple[set[str], set[str], set[str]]:
-    defined, undefined, indirect = set(), set(), set()
+    defined: set[str] = set()
+    undefined: set[str] = set()
+    indirect: set[str] = set()
     for line in _readelf("--dyn-syms", path).splitlines():
         fields = line.split()
         if len(fields) < 8 or not fields[0].endswith(":") or not fields[0][:-1].isdigit():

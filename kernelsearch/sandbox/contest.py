@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from kernelsearch.sandbox.execution import Execution
-from kernelsearch.sandbox.layout import INPUT, OUTPUT, Layout, lay_out, view
+from kernelsearch.sandbox.layout import Layout, lay_out, view
+from kernelsearch.sandbox.session import INPUT, OUTPUT
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Measurement, Status
-from kernelsearch.spec.target import UNIT_ROUNDOFF
+from kernelsearch.spec.target import UNIT_ROUNDOFF, TensorSpec
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.clock import Effort, measure
 from kernelsearch.timing.roofline import Peaks
 from kernelsearch.timing.statistics import Samples, noise, speedup_interval
-from kernelsearch.verify.case import TORCH_DTYPES, Case, make_case
+from kernelsearch.verify.case import TORCH_DTYPES, Case, make_case, take_rows
 from kernelsearch.verify.gates import compare_all
 from kernelsearch.verify.oracle import contract_baseline, expect
 from kernelsearch.verify.run import CandidateFailure
@@ -81,7 +82,7 @@ class Contest:
         self._check_one_exactly()
         return samples, self._summarise(samples, peaks)
 
-    def _lay_out_slots(self, saved: tuple) -> list[Layout]:  # type: ignore[type-arg]
+    def _lay_out_slots(self, saved: tuple[TensorSpec, ...]) -> list[Layout]:
         layouts: list[Layout] = []
         after = {INPUT: 0, OUTPUT: 0}
         while len(layouts) < MAXIMUM_SLOTS:
@@ -168,7 +169,8 @@ class Contest:
         inputs = {t.name: slot[t.name].clone() for t in self.entry.inputs} | self._initial[index]
         gradients = {f"d{t.name}": slot[f"d{t.name}"].clone() for t in self.entry.outputs} if self.backward else None
         case = Case(self.workload, "timed", inputs, gradients)
-        compare_all(self.folder, case, slot, expect(self.folder, case))
+        rows, got = take_rows(self.folder, case, slot, self._rng)
+        compare_all(self.folder, rows, got, expect(self.folder, rows))
 
     def _summarise(self, samples: Samples, peaks: Peaks) -> Measurement:
         interval = speedup_interval(samples, self._rng)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
-from kernelsearch.sandbox.layout import OUTPUT, RED_ZONE_BYTES, Binding, Layout, lay_out, view
-from kernelsearch.sandbox.session import INPUT, Session
+from kernelsearch.sandbox.layout import RED_ZONE_BYTES, Binding, Layout, lay_out, view
+from kernelsearch.sandbox.session import INPUT, OUTPUT, Session
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.target import Target
@@ -82,7 +82,7 @@ class Execution:
     def fill(self, layout: Layout, values: Tensors) -> None:
         """Writes the given tensors; poisons every other output with random NaNs and all red zones with noise."""
         for kind, region in ((INPUT, self.session.inputs), (OUTPUT, self.session.outputs)):
-            for name, place in layout.places.items():
+            for place in layout.places.values():
                 if place.kind != kind:
                     continue
                 for start in (place.offset - RED_ZONE_BYTES, place.offset + place.bytes):

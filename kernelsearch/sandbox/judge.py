@@ -6,10 +6,11 @@ nothing the candidate could have written. A gate that errors fails the verdict a
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
@@ -39,7 +40,7 @@ class Care:
 
     examples: int = 40
     search_s: float = 4.0
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
 
     def doubled(self) -> "Care":
         return Care(self.examples * 2, self.search_s * 2, self.effort.times(2))
@@ -89,7 +90,9 @@ class _Trial:
         accepted = False
         status, detail, counterexample = Status.PASSED, "", None
         try:
+            torch.set_num_threads(1)  # two spinning threads of the oracle would suffer from any busy neighbour
             self._verify()
+            torch.set_num_threads(self._judge.threads)
             measured = self._time()
             measurements = tuple(m for _, m in measured)
             interval, accepted = self._decide(measured)

@@ -94,14 +94,11 @@ class Binding:
 
 def view(region: memoryview, place: Place) -> Tensor:
     """The tensor at `place`, sharing the region's memory."""
+    dtype = TORCH_DTYPES[place.dtype]
     if place.bytes == 0:
-        return torch.empty(place.shape, dtype=TORCH_DTYPES[place.dtype])
-    raw = torch.frombuffer(region, dtype=torch.uint8, count=place.bytes, offset=place.offset)
-    if place.offset % DTYPES[place.dtype] == 0:
-        return torch.frombuffer(
-            region, dtype=TORCH_DTYPES[place.dtype], count=place.bytes // DTYPES[place.dtype], offset=place.offset
-        ).reshape(place.shape)
-    return raw
+        return torch.empty(place.shape, dtype=dtype)
+    count = place.bytes // DTYPES[place.dtype]
+    return torch.frombuffer(region, dtype=dtype, count=count, offset=place.offset).reshape(place.shape)
 
 
 def _arguments(

@@ -59,7 +59,9 @@ class TargetFolder:
         found = tuple(w for w in every if group is None or group in (w.group, w.name))
         if not found:
             names = sorted({w.group for w in every} | {w.name for w in every})
-            raise UsageError(f"workload={group!r} is not in target {self.target.name!r}: choose from {', '.join(names)}")
+            raise UsageError(
+                f"workload={group!r} is not in target {self.target.name!r}: choose from {', '.join(names)}"
+            )
         return found
 
     def edges(self, dtype: str) -> tuple[Workload, ...]:

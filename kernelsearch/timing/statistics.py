@@ -25,11 +25,11 @@ class Samples:
     baseline: tuple[float, ...]
     control: tuple[float, ...]
 
-    def log_ratios(self) -> np.ndarray:  # type: ignore[type-arg]
+    def log_ratios(self) -> np.ndarray:
         """ln(baseline / candidate) of each round, the baseline being the geometric mean of its two windows."""
         return 0.5 * (np.log(self.baseline) + np.log(self.control)) - np.log(self.candidate)
 
-    def control_log_ratios(self) -> np.ndarray:  # type: ignore[type-arg]
+    def control_log_ratios(self) -> np.ndarray:
         return np.asarray(np.log(self.baseline) - np.log(self.control))
 
 
@@ -78,10 +78,10 @@ def is_faster(interval: Interval, samples: Sequence[Samples], noise_floor: float
 
 def sign_test(won: int, rounds: int) -> float:
     """Probability of winning at least this many rounds if both programs were the same."""
-    return sum(comb(rounds, k) for k in range(won, rounds + 1)) / 2**rounds
+    return float(sum(comb(rounds, k) for k in range(won, rounds + 1)) / 2**rounds)
 
 
-def bootstrap_medians(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]
+def bootstrap_medians(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picked = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
     return np.asarray(np.median(values[picked], axis=1))
 

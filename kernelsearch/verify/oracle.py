@@ -3,14 +3,14 @@
 The oracle starts from inputs already rounded to the workload's dtype, so representation error is nobody's fault.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kernelsearch.spec.library import TargetFolder
-from kernelsearch.spec.target import Entry
+from kernelsearch.spec.target import Entry, Parameters
 from kernelsearch.verify.case import Case
 
 
@@ -27,7 +27,7 @@ class Expected:
 def expect(folder: TargetFolder, case: Case) -> Expected:
     entry = folder.target.entry(case.workload.entry)
     reference = folder.module("reference")
-    parameters = dict(case.workload.parameters)
+    parameters: Parameters = dict(case.workload.parameters)
     exact = {name: _widen(tensor) for name, tensor in case.inputs.items()}
     gradients = None if case.output_gradients is None else {n: t.double() for n, t in case.output_gradients.items()}
     values = _differentiate(entry, getattr(reference, entry.name), exact, parameters, gradients)
@@ -46,12 +46,15 @@ def run_baseline(folder: TargetFolder, case: Case) -> dict[str, Tensor]:
     return _differentiate(entry, function, dict(case.inputs), parameters, case.output_gradients)
 
 
-def contract_baseline(folder: TargetFolder, entry: Entry):  # type: ignore[no-untyped-def]
+Function = Callable[[dict[str, Tensor], Parameters], dict[str, Tensor]]
+
+
+def contract_baseline(folder: TargetFolder, entry: Entry) -> Function:
     """The baseline with the contract's inputs and outputs: `f(inputs, parameters) -> outputs` by name."""
     baseline = getattr(folder.module("baseline"), entry.name)
     contract = getattr(folder.module("baseline"), f"{entry.name}_contract", None)
 
-    def run(inputs: dict[str, Tensor], parameters: dict[str, int | float]) -> dict[str, Tensor]:
+    def run(inputs: dict[str, Tensor], parameters: Parameters) -> dict[str, Tensor]:
         if contract is not None:
             returned = contract(*(inputs[t.name] for t in entry.inputs), **parameters)
         else:
@@ -64,7 +67,13 @@ def contract_baseline(folder: TargetFolder, entry: Entry):  # type: ignore[no-un
     return run
 
 
-def _differentiate(entry, function, inputs, parameters, gradients):  # type: ignore[no-untyped-def]
+def _differentiate(
+    entry: Entry,
+    function: Function,
+    inputs: dict[str, Tensor],
+    parameters: Parameters,
+    gradients: Mapping[str, Tensor] | None,
+) -> dict[str, Tensor]:
     """Outputs and, where gradients are given, the input gradients by autograd."""
     if gradients is None:
         with torch.no_grad():
