@@ -1,0 +1,76 @@
+"""The search space: every seed with every binding of the tunables that it declares."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+
+from kernelsearch.spec import Candidate, tunable_space
+
+# A seed's position and, for each of its tunables in order of declaration, the position of the bound value.
+Point = tuple[int, tuple[int, ...]]
+
+
+class Space:
+    """Points and their candidates. The values of a tunable are held in rising order: a step is to the next number."""
+
+    def __init__(self, seeds: Sequence[Candidate]) -> None:
+        self.seeds = tuple({(seed.language, seed.source): seed for seed in seeds}.values())
+        self._tunables = [
+            tuple((name, tuple(sorted(values))) for name, values in tunable_space(seed.source).items())
+            for seed in self.seeds
+        ]
+        self._ends = list(accumulate(prod(len(values) for _, values in tunables) for tunables in self._tunables))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def default(self, seed: int) -> Point:
+        """The point of a seed as it was given."""
+        bound = self.seeds[seed].tunables
+        return seed, tuple(values.index(bound[name]) for name, values in self._tunables[seed])
+
+    def at(self, index: int) -> Point:
+        """The point numbered `index`, 0 <= index < len(self)."""
+        seed = bisect_right(self._ends, index)
+        rest = index - (self._ends[seed - 1] if seed else 0)
+        positions = []
+        for _, values in self._tunables[seed]:
+            rest, position = divmod(rest, len(values))
+            positions.append(position)
+        return seed, tuple(positions)
+
+    def candidate(self, point: Point) -> Candidate:
+        seed, positions = point
+        pairs = zip(self._tunables[seed], positions, strict=True)
+        return self.seeds[seed].bind(**{name: values[position] for (name, values), position in pairs})
+
+    def neighbours(self, point: Point) -> list[Point]:
+        """The points that differ in one tunable by one step."""
+        seed, positions = point
+        found = []
+        for axis, (_, values) in enumerate(self._tunables[seed]):
+            for step in (positions[axis] - 1, positions[axis] + 1):
+                if 0 <= step < len(values):
+                    found.append((seed, (*positions[:axis], step, *positions[axis + 1 :])))
+        return found
+
+
+class Shuffle:
+    """The numbers 0 to count - 1, each once, in uniformly random order; memory grows with the draws, not the count."""
+
+    def __init__(self, count: int, rng: random.Random) -> None:
+        self._left = count
+        self._rng = rng
+        self._moved: dict[int, int] = {}
+
+    def draw(self) -> int | None:
+        """The next number, or None after the last (Fisher and Yates, with only the moved entries stored)."""
+        if self._left == 0:
+            return None
+        chosen = self._rng.randrange(self._left)
+        self._left -= 1
+        number = self._moved.get(chosen, chosen)
+        self._moved[chosen] = self._moved.pop(self._left, self._left)
+        return number
