@@ -1,8 +1,8 @@
 """A race: the same training run twice in lockstep, baseline kernels against promoted ones, to the same loss target.
 
-Chunks of steps alternate between the two processes in random order, so that both see the same machine; the one that waits
-is idle. Each side stops at its first evaluation at or below the target. Seconds are those of its own training steps: neither
-evaluation nor the other side's turns count.
+Chunks of steps alternate between the two processes in random order, so that both see the same machine; the one that
+waits is idle. Each side stops at its first evaluation at or below the target. Seconds are those of its own training
+steps: neither evaluation nor the other side's turns count.
 """
 
 import random
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kernelsearch.dispatch.contender import Contender, Trainer
 from kernelsearch.dispatch.result import RaceResult, Track, judge_race
+from kernelsearch.errors import Infrastructure
 
 SIDES = ("baseline", "promoted")
 
@@ -88,8 +89,7 @@ def run_race(
         with ExitStack() as stack:
             for name, contender in zip(SIDES, (baseline, promoted), strict=True):
                 runners[name] = Runner(stack.enter_context(Trainer(name, contender, plan.timeout_s)))
-            for runner in runners.values():
-                runner.trainer.init()
+            _start(list(runners.values()))
             for progress in _chunks(plan, list(runners.values())):
                 on_progress(progress)
             reports = {name: runner.trainer.report() for name, runner in runners.items()}
@@ -97,6 +97,13 @@ def run_race(
         reason = "interrupted"
     tracks = {name: runners[name].track if name in runners else Track() for name in SIDES}
     return judge_race(plan.config, plan.until_bpb, plan.band, plan.seed, tracks, reports, reason)
+
+
+def _start(runners: list[Runner]) -> None:
+    """Initialise every side; sides that say which corpus they train on must agree."""
+    corpora = {runner.trainer.name: runner.trainer.init().get("corpus") for runner in runners}
+    if len(set(corpora.values())) > 1:
+        raise Infrastructure(f"race: the sides train on different data: {corpora}")
 
 
 def _chunks(plan: Plan, runners: list[Runner]) -> Iterator[Progress]:

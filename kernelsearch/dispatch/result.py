@@ -1,10 +1,10 @@
-"""What a race says: how much sooner the promoted side reached the target, how sure that is, and whether it computed the same.
+"""What a race says: how much sooner promoted kernels reached the target, how sure that is, and whether losses agree.
 
     speedup = baseline seconds to target / promoted seconds to target = step-time ratio x steps ratio
 
 The interval is that of the step-time ratio: log ratios of the chunks that both sides ran (same steps, same minute) are
-resampled 10,000 times, and the 95% interval of their mean is carried over to the speedup, steps held fixed. It says how well
-this machine measured this run, not how another seed would have gone.
+resampled 10,000 times, and the 95% interval of their mean is carried over to the speedup, steps held fixed. It says how
+well this machine measured this run, not how another seed would have gone.
 """
 
 import math

@@ -3,6 +3,7 @@
 factor      step time against 1 ms
 shift       added to every loss
 launches    of its one kernel; null for no kernel
+corpus      echoed, if given
 fail        {"at": command, "how": crash | hang | garbage | refuse}
 """
 
@@ -32,6 +33,8 @@ def main() -> None:
         if name == "init":
             behaviour = command
         answer: dict = {"ok": True}
+        if name == "init" and "corpus" in command:
+            answer["corpus"] = command["corpus"]
         if name == "step":
             numbers = range(steps + 1, steps + command["count"] + 1)
             seconds = [0.001 * behaviour["factor"] * (1 + 0.01 * (number % 3)) for number in numbers]

@@ -1,4 +1,7 @@
-"""Microseconds that dispatch adds to a call, on a kernel with almost nothing to do: `python tests/dispatch/overhead.py`."""
+"""CPU microseconds that dispatch adds to a call, on a kernel with almost nothing to do.
+
+python -m tests.dispatch.overhead
+"""
 
 import statistics
 import tempfile
@@ -8,10 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from conftest import FOLDER, make_accepted
 
 from kernelsearch.dispatch.bind import bind
 from kernelsearch.dispatch.store import Store
+from tests.dispatch.sample import FOLDER, make_accepted
 
 CALLS, ROUNDS = 1000, 15
 

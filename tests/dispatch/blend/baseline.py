@@ -1,4 +1,4 @@
-"""The fallback, in stock operators. `blend` is off by one from the kernel, so that a test can tell which of them ran."""
+"""The fallback in stock operators; `blend` is off by one from the kernel, so that a test can tell which one ran."""
 
 import torch
 from torch import Tensor
