@@ -1,0 +1,74 @@
+"""A ledger's rows as tables: for the terminal and as Markdown. Both show the same cells."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kernelsearch.report.rows import BestRow, LedgerReport, StudyRow
+from kernelsearch.report.text import foreign, format_interval, format_ratio, shown
+
+BEST_TITLES = ("target", "dtype", "workloads", "kernel", "language", "speedup", "accepted", "judged")
+STUDY_TITLES = ("started", "target", "dtype", "workloads", "proposers", "trials", "judged", "best low", "ended")
+
+
+def render_ledger(report: LedgerReport) -> RenderableType:
+    """What `kernelsearch report` shows."""
+    parts: list[RenderableType] = [foreign(summarise_ledger(report))]
+    if report.best:
+        parts += [Text(""), Text("Best of each target", "bold"), _table(BEST_TITLES, map(best_cells, report.best))]
+    if report.studies:
+        parts += [Text(""), Text("Studies", "bold"), _table(STUDY_TITLES, map(study_cells, report.studies))]
+    return Group(*parts)
+
+
+def write_markdown(report: LedgerReport) -> str:
+    """The same as Markdown."""
+    parts = ["# kernelsearch report", summarise_ledger(report)]
+    if report.best:
+        parts += ["## Best of each target", _markdown_table(BEST_TITLES, [best_cells(row) for row in report.best])]
+    if report.studies:
+        parts += ["## Studies", _markdown_table(STUDY_TITLES, [study_cells(row) for row in report.studies])]
+    return "\n\n".join(parts) + "\n"
+
+
+def summarise_ledger(report: LedgerReport) -> str:
+    statuses = ", ".join(f"{status} {count}" for status, count in report.statuses.items())
+    return f"{report.trials} trials in {len(report.studies)} studies, the chain holds. {statuses or 'No trial yet'}."
+
+
+def best_cells(row: BestRow) -> tuple[str, ...]:
+    bound = " ".join(f"{name}={value}" for name, value in sorted(row.tunables.items()))
+    kernel = " ".join(part for part in (row.candidate[:12], row.origin, bound) if part)
+    interval = format_interval(row.speedup, row.low, row.high)
+    accepted = "yes" if row.is_accepted else "no"
+    return (row.target, row.dtype, row.workloads, kernel, row.language, interval, accepted, row.time[:16])
+
+
+def study_cells(row: StudyRow) -> tuple[str, ...]:
+    proposers, best = ", ".join(row.proposers), format_ratio(row.best_low)
+    counts = (str(row.trials), str(row.judged))
+    return (row.time[:16], row.target, row.dtype, row.workloads, proposers, *counts, best, row.ended)
+
+
+def _table(titles: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title)
+    for cells in rows:
+        table.add_row(*[foreign(cell) for cell in cells])
+    return table
+
+
+def _markdown_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in cells) + " |" for cells in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    """One table cell: no line end, pipe, tag or link in a file name ends the cell or becomes markup."""
+    plain = " ".join(shown(text).split())
+    for mark in "\\`|*_[]":
+        plain = plain.replace(mark, "\\" + mark)
+    return plain.replace("&", "&amp;").replace("<", "&lt;")

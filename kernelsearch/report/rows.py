@@ -1,0 +1,140 @@
+"""A ledger as rows: its studies, its trials by status, and the best record of every target, dtype and workload group.
+
+Only figures of one context compare: where a contract, a machine or the harness changed, the best is that of the last
+context in which the target was searched.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.ledger import Line, read_lines
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One run of a study. `ended` is the recorded reason, "unfinished" where a killed run left none."""
+
+    time: str
+    target: str
+    dtype: str
+    workloads: str
+    proposers: tuple[str, ...]
+    trials: int
+    judged: int
+    best_low: float | None
+    ended: str
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """The best record of one target: the highest lower end, an accepted one before any other."""
+
+    target: str
+    dtype: str
+    workloads: str
+    language: str
+    candidate: str
+    origin: str
+    tunables: Mapping[str, int]
+    is_accepted: bool
+    speedup: float
+    low: float
+    high: float
+    time: str
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    path: str
+    lines: int
+    trials: int
+    statuses: Mapping[str, int]
+    studies: tuple[StudyRow, ...]
+    best: tuple[BestRow, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report_ledger(path: Path) -> LedgerReport:
+    """Read and check the ledger at `path`. Raises CorruptState where it is damaged, UsageError where there is none."""
+    lines = list(read_lines(path))
+    trials = [line for line in lines if line.kind == "trial"]
+    return LedgerReport(
+        path=str(path),
+        lines=len(lines),
+        trials=len(trials),
+        statuses=dict(sorted(Counter(line.body["verdict"]["status"] for line in trials).items())),
+        studies=_studies(lines, trials),
+        best=_best(lines, trials),
+    )
+
+
+def _studies(lines: list[Line], trials: list[Line]) -> tuple[StudyRow, ...]:
+    ends = {line.body["study"]: line.body for line in lines if line.kind == "study-end"}
+    by_study: dict[str, list[Line]] = {}
+    for trial in trials:
+        by_study.setdefault(trial.body["study"], []).append(trial)
+    starts = [line for line in lines if line.kind == "study"]
+    return tuple(_study(line, by_study.get(line.digest, []), ends.get(line.digest)) for line in starts)
+
+
+def _study(start: Line, trials: list[Line], end: Mapping[str, Any] | None) -> StudyRow:
+    settings = start.body["settings"]
+    ways = end["trajectories"] if end else []
+    lows = [low for way in ways for _, low in way["improvements"]] if end else _lows(trials)
+    return StudyRow(
+        time=start.time,
+        target=str(settings.get("target", "-")),
+        dtype=str(settings.get("dtype", "-")),
+        workloads=str(settings.get("workloads", "-")),
+        proposers=tuple(proposer["name"] for proposer in start.body["proposers"]),
+        trials=end["trials"] if end else len(trials),
+        judged=end["judged"] if end else len(trials),
+        best_low=max(lows, default=None),
+        ended=end["reason"] if end else "unfinished",
+    )
+
+
+def _lows(trials: list[Line]) -> list[float]:
+    verdicts = [trial.body["verdict"] for trial in trials]
+    return [verdict["low"] for verdict in verdicts if verdict["status"] == "PASSED" and verdict["low"] is not None]
+
+
+def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
+    settings = {line.body["context"]: line.body["settings"] for line in lines if line.kind == "study"}
+    last_context: dict[tuple[str, str, str], str] = {}
+    best: dict[str, Line] = {}
+    for trial in trials:
+        context, verdict = trial.body["context"], trial.body["verdict"]
+        workloads = str(settings.get(context, {}).get("workloads", "-"))
+        last_context[verdict["target"], verdict["dtype"], workloads] = context
+        if _lows([trial]) and (context not in best or _rank(trial) > _rank(best[context])):
+            best[context] = trial
+    found = [(key[2], best[context]) for key, context in sorted(last_context.items()) if context in best]
+    return tuple(_best_row(workloads, trial) for workloads, trial in found)
+
+
+def _rank(trial: Line) -> tuple[bool, float]:
+    return trial.body["verdict"]["accepted"], trial.body["verdict"]["low"]
+
+
+def _best_row(workloads: str, trial: Line) -> BestRow:
+    body, verdict = trial.body, trial.body["verdict"]
+    return BestRow(
+        target=verdict["target"],
+        dtype=verdict["dtype"],
+        workloads=workloads,
+        language=verdict["language"],
+        candidate=body["candidate"],
+        origin=body["origin"],
+        tunables=body["tunables"],
+        is_accepted=verdict["accepted"],
+        speedup=verdict["speedup"],
+        low=verdict["low"],
+        high=verdict["high"],
+        time=trial.time,
+    )

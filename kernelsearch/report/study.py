@@ -1,0 +1,90 @@
+"""The end of a study: the best with its proof, whether the search was worth more than chance, what to do next."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kernelsearch.report.text import foreign, format_ratio, name_candidate
+from kernelsearch.report.verdict import render_verdict
+from kernelsearch.search import Reason, StudyResult
+
+REASONS: dict[Reason, str] = {
+    "budget": "the budget is spent",
+    "exhausted": "every candidate was tried",
+    "interrupted": "interrupted",
+    "failed": "failed",
+}
+
+
+def render_study(result: StudyResult) -> RenderableType:
+    """What `optimize` shows at its end."""
+    parts: list[RenderableType] = [Text(""), Text(summarise(result))]
+    if result.best is not None:
+        parts += [Text(""), foreign(f"Best: {name_candidate(result.best.candidate)}", "bold")]
+        parts.append(render_verdict(result.best.verdict))
+    if len(result.trajectories) > 1:
+        parts += [Text(""), _trajectories(result)]
+        parts += [Text(sentence) for sentence in compare_with_random(result)]
+    parts += [Text(""), Text(advise(result))]
+    return Group(*parts)
+
+
+def summarise(result: StudyResult) -> str:
+    statuses = ", ".join(f"{status} {count}" for status, count in sorted(result.statuses.items()))
+    recorded = len(result.trials) - result.judged
+    return (
+        f"{len(result.trials)} trials in {result.seconds:.0f} s ({result.judged} judged, {recorded} recorded before), "
+        f"{REASONS[result.reason]}. {statuses or 'No candidate was tried'}."
+    )
+
+
+def equal_trials(result: StudyResult) -> int:
+    """The number of trials that every proposer had."""
+    return min((trajectory.trials for trajectory in result.trajectories), default=0)
+
+
+def compare_with_random(result: StudyResult) -> list[str]:
+    """One sentence for each proposer beside random search, at the same number of trials."""
+    by_name = {trajectory.proposer: trajectory for trajectory in result.trajectories}
+    trials = equal_trials(result)
+    if "random" not in by_name or trials == 0:
+        return []
+    chance = by_name.pop("random").best_low_at(trials)
+    return [_compare(name, t.best_low_at(trials), chance, trials) for name, t in by_name.items()]
+
+
+def advise(result: StudyResult) -> str:
+    """What to do next."""
+    if result.is_interrupted:
+        return "Next: run the same command again; it goes on where it stopped."
+    if result.best is not None and result.best.verdict.accepted:
+        return "Next: `kernelsearch race` tells whether a training run reaches its loss sooner with it."
+    if result.reason == "exhausted":
+        return "No candidate beat the baseline. Next: judge your own with `kernelsearch check FILE --target TARGET`."
+    return "No candidate beat the baseline yet. Next: a larger `--budget`; what was judged is not judged again."
+
+
+def _compare(name: str, low: float | None, chance: float | None, trials: int) -> str:
+    head = f"After {trials} trials each: {name} {format_ratio(low)}, random {format_ratio(chance)}"
+    if low == chance:
+        return f"{head}: no difference."
+    return f"{head}." if (low or 0.0) > (chance or 0.0) else f"{head}: {name} was no better than chance here."
+
+
+def _trajectories(result: StudyResult) -> Table:
+    trials = equal_trials(result)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("proposer")
+    for title in ("trials", "judged", f"best after {trials}", "best of all", "found at trial"):
+        table.add_column(title, justify="right")
+    for trajectory in result.trajectories:
+        number, low = trajectory.improvements[-1] if trajectory.improvements else (None, None)
+        table.add_row(
+            foreign(trajectory.proposer),
+            Text(str(trajectory.trials)),
+            Text(str(trajectory.judged)),
+            Text(format_ratio(trajectory.best_low_at(trials))),
+            Text(format_ratio(low)),
+            Text("-" if number is None else str(number)),
+        )
+    return table
