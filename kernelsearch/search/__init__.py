@@ -3,7 +3,7 @@
 from kernelsearch.search.events import Budget, Event, StudyEnded, StudyStarted, TrialJudged, TrialStarted
 from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
 from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
-from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study
+from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "recorded_candidate",
     "recorded_verdict",
     "run_study",
+    "trial_body",
 ]

@@ -113,20 +113,10 @@ class _Study:
         self.count_failure(verdict)
 
     def log(self, proposer: Proposer, candidate: Candidate, verdict: Verdict) -> None:
-        assert verdict.digest == candidate.digest, f"verdict of {verdict.digest} for candidate {candidate.digest}"
-        body = {
-            "study": self.record.digest,
-            "context": self.context,
-            "proposer": proposer.name,
-            "candidate": candidate.digest,
-            "target": candidate.target,
-            "language": candidate.language,
-            "source": self.objects.put(candidate.source),
-            "tunables": dict(candidate.tunables),
-            "origin": candidate.origin,
-            "verdict": verdict.as_json(),
-        }
-        self.ledger.append("trial", body)
+        source = self.objects.put(candidate.source)
+        self.ledger.append(
+            "trial", trial_body(candidate, verdict, source, self.context, proposer.name, self.record.digest)
+        )
 
     def count_failure(self, verdict: Verdict) -> None:
         self.failures = self.failures + 1 if verdict.status is Status.INFRASTRUCTURE else 0
@@ -153,6 +143,25 @@ class _Study:
     @property
     def seconds(self) -> float:
         return self.clock() - self.started
+
+
+def trial_body(
+    candidate: Candidate, verdict: Verdict, source: str, context: str, proposer: str, study: str | None
+) -> dict[str, Any]:
+    """The record of one judged candidate. `source`, `context` and `study` are digests; a single check has no study."""
+    assert verdict.digest == candidate.digest, f"verdict of {verdict.digest} for candidate {candidate.digest}"
+    return {
+        "study": study,
+        "context": context,
+        "proposer": proposer,
+        "candidate": candidate.digest,
+        "target": candidate.target,
+        "language": candidate.language,
+        "source": source,
+        "tunables": dict(candidate.tunables),
+        "origin": candidate.origin,
+        "verdict": verdict.as_json(),
+    }
 
 
 def recorded_verdict(ledger: Ledger, candidate: str, context: str) -> Verdict | None:
