@@ -15,7 +15,6 @@ import torch
 from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
 from kernelsearch.build.lint import lint_artifact
-from kernelsearch.digest import digest, digest_files
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.contest import Contest
 from kernelsearch.sandbox.execution import Execution
@@ -63,13 +62,6 @@ class Judge:
     def confirm(self, candidate: Candidate) -> Verdict:
         """The whole verdict again from scratch: fresh seeds, a fresh process, twice the effort."""
         return _Trial(self, candidate, self.care.doubled()).run()
-
-
-def harness_digest() -> str:
-    """Digest of all code that decides a verdict."""
-    package = Path(__file__).resolve().parent.parent
-    parts = ("spec", "build", "verify", "timing", "sandbox")
-    return digest([[digest_files(package / part, pattern) for pattern in ("*.py", "*.cpp", "*.h")] for part in parts])
 
 
 class _Trial:

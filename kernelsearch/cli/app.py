@@ -1,0 +1,225 @@
+"""Commands and their options; what they do is in the module of the command, imported when it runs.
+
+Importing torch takes seconds, so `--help` must not: only typer is imported here.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernelsearch.errors import KernelSearchError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Finds faster kernels for training hot paths and proves them equal.",
+)
+
+
+class Dtype(StrEnum):
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+    @property
+    def long(self) -> str:
+        return {"fp32": "float32", "bf16": "bfloat16"}[self.value]
+
+
+class Language(StrEnum):
+    CPP = "cpp"
+
+
+class Which(StrEnum):
+    PROMOTED = "promoted"
+    ACCEPTED = "accepted"
+    NONE = "none"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+TargetName = Annotated[str, typer.Argument(help="A target's name, or the folder of your own target.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Number format of the tensors.")]
+Workload = Annotated[str | None, typer.Option(help="Shapes to time: a group such as tiny, or one name.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for every contender (default: all cores).")]
+Config = Annotated[str, typer.Option(help="Training configuration: tiny, d4, d6, d8, d12, d20.")]
+UntilBpb = Annotated[float | None, typer.Option(help="Validation bits per byte to reach (default: calibrated).")]
+
+
+@app.command()
+def optimize(
+    target: TargetName,
+    language: Annotated[Language, typer.Option(help="Language of the candidates.")] = Language.CPP,
+    workload: Workload = None,
+    dtype: DtypeOption = Dtype.FP32,
+    budget: Annotated[str, typer.Option(help="Time to search, such as 90s, 10m, 2h.")] = "75s",
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many candidates.")] = None,
+    proposer: Annotated[str, typer.Option(help="sweep (with random search beside it) or random.")] = "sweep",
+    candidate: Annotated[list[Path] | None, typer.Option(help="More starting sources; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Search for a faster kernel, prove it equal, and keep the best."""
+    from kernelsearch.cli import optimize as command
+
+    request = command.Request(
+        target, str(language), workload, dtype.long, budget, trials, proposer, tuple(candidate or ()), seed, threads
+    )
+    _finish(*command.run(request), as_json)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Source of one candidate.")],
+    target: Annotated[str, typer.Option(help="The target it is for.")],
+    workload: Workload = None,
+    dtype: DtypeOption = Dtype.FP32,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Bind a tunable: NAME=VALUE; may be repeated.")
+    ] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Judge one candidate: every gate, then the clock. Status 0 if it is equal."""
+    from kernelsearch.cli import check as command
+
+    _finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads), as_json)
+
+
+@app.command()
+def targets(
+    action: Annotated[str, typer.Argument(help="list or show.")] = "list",
+    target: Annotated[str | None, typer.Argument(help="Which target to show.")] = None,
+    abi: Annotated[bool, typer.Option("--abi", help="Only the functions that a candidate must export.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the targets, or show the contract of one."""
+    from kernelsearch.cli import targets as command
+
+    _finish(*command.run(action, target, abi_only=abi), as_json)
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Targets (default: all).")] = None,
+    workload: Workload = None,
+    dtype: DtypeOption = Dtype.FP32,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Also torch.compile; its first run takes minutes.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per workload and pass.")] = 3.0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure accepted kernels, as training calls them, against eager, rivals and the speed of light."""
+    from kernelsearch.cli import bench as command
+
+    _finish(*command.run(tuple(names or ()), workload, dtype.long, seconds, threads, compiled=compiled), as_json)
+
+
+@app.command()
+def train(
+    config: Config = "tiny",
+    kernels: Annotated[Which, typer.Option(help="Which kernels training runs with.")] = Which.PROMOTED,
+    until_bpb: UntilBpb = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many optimizer steps in all.")] = None,
+    dtype: DtypeOption = Dtype.FP32,
+    data: Annotated[Path | None, typer.Option(help="Folder of parquet shards (default: Python's own sources).")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Where to save (default: the state folder).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the training run.")] = 1,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train nanochat to a loss target, with the kernels that won."""
+    from kernelsearch.cli import train as command
+
+    request = command.Request(
+        config, str(kernels), until_bpb, steps, dtype.long, data, checkpoints, seed, threads, is_resumed=resume
+    )
+    _finish(*command.run(request), as_json)
+
+
+@app.command()
+def race(
+    config: Config = "tiny",
+    until_bpb: UntilBpb = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to race.")] = 1,
+    kernels: Annotated[
+        Which, typer.Option(help="accepted: the best that passed; promoted: won before.")
+    ] = Which.ACCEPTED,
+    target: Annotated[list[str] | None, typer.Option(help="Race the kernels of these targets only.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="At most this many steps.")] = None,
+    dtype: DtypeOption = Dtype.FP32,
+    data: Annotated[Path | None, typer.Option(help="Folder of parquet shards.")] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train twice in lockstep, with and without the kernels, to the same loss; promote them if they win."""
+    from kernelsearch.cli import race as command
+
+    request = command.Request(
+        config, until_bpb, seeds, str(kernels), tuple(target or ()), steps, dtype.long, data, threads
+    )
+    _finish(*command.run(request), as_json)
+
+
+@app.command()
+def report(
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What the ledger holds: studies, verdicts, the best kernel of each target."""
+    from kernelsearch.cli import report as command
+
+    _finish(*command.run(markdown), as_json)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A ledger, or the folder of an accepted kernel.")],
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Check somebody's claim: a ledger's chain, or an accepted kernel by judging it again here."""
+    from kernelsearch.cli import verify as command
+
+    _finish(*command.run(path, threads), as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine has, what is missing, and the command that brings it."""
+    from kernelsearch.cli import doctor as command
+
+    _finish(*command.run(), as_json)
+
+
+def main() -> None:
+    """The entry point: every error we foresee is one line and the right exit status."""
+    try:
+        app(standalone_mode=True)
+    except KernelSearchError as error:
+        _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 3)
+
+
+def _finish(result: dict[str, Any], status: int, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2, sort_keys=False) + "\n")
+    raise typer.Exit(status)
+
+
+def _fail(message: str, status: int) -> None:
+    sys.stderr.write(f"kernelsearch: {message}\n")
+    sys.exit(status)

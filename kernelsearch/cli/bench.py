@@ -1,0 +1,195 @@
+"""`kernelsearch bench`: accepted kernels as training calls them, against everything else, in one interleaved run.
+
+Unlike the judge's clock this goes through the registered operator and autograd, in one process: it is what a training
+step pays. Ratios come from windows of the same round; every contender gets the same inputs under one allocator.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from kernelsearch.cli.kernels import usable_kernels
+from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace
+from kernelsearch.dispatch.bind import bind, select
+from kernelsearch.dispatch.store import Accepted
+from kernelsearch.report.text import open_console
+from kernelsearch.spec import Entry, TargetFolder, Workload
+from kernelsearch.timing.environment import cpu_model
+from kernelsearch.timing.roofline import Peaks, measured_peaks
+from kernelsearch.timing.statistics import bootstrap_medians
+from kernelsearch.verify.case import Case, make_case
+
+WINDOW_S = 0.02
+MINIMUM_ROUNDS = 11
+SETTLE_S = 0.004
+KERNEL = "kernel"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A callable with the training's arguments, and its samples of seconds per call."""
+
+    name: str
+    function: Callable[..., Any]
+    samples: list[float]
+
+
+def run(
+    names: tuple[str, ...], group: str | None, dtype: str, seconds: float, threads: int | None, *, compiled: bool
+) -> tuple[dict[str, Any], int]:
+    from kernelsearch.build import cpp
+
+    place = open_workplace(threads)
+    folders = [place.target(name) for name in names] if names else place.folders()
+    kernels = usable_kernels(place, folders, dtype, is_promoted_only=False)
+    peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
+    rows: list[dict[str, Any]] = []
+    for folder in folders:
+        accepted = kernels.get(folder.target.name)
+        functions = _kernel_functions(place, folder, accepted, dtype)
+        for workload in chosen_workloads(folder, group, dtype):
+            rows += _bench_workload(folder, workload, accepted, functions, peaks, seconds, compiled=compiled)
+    open_console(stderr=True).print(_table(rows, cpu_model(), place.threads))
+    return {"device": cpu_model(), "threads": place.threads, "results": rows}, 0
+
+
+def _kernel_functions(
+    place: Workplace, folder: TargetFolder, accepted: Accepted | None, dtype: str
+) -> Mapping[str, Callable[..., Any]]:
+    if accepted is None:
+        return {}
+    binding = bind(
+        [folder],
+        place.store,
+        device="cpu",
+        dtype=dtype,
+        admit=lambda kernel: True,
+        cache_dir=place.cache_dir,
+        is_eligible=select(is_promoted_only=False, digests=[accepted.digest]),
+    )
+    return binding.ops
+
+
+def _bench_workload(
+    folder: TargetFolder,
+    workload: Workload,
+    accepted: Accepted | None,
+    kernels: Mapping[str, Callable[..., Any]],
+    peaks: Peaks,
+    seconds: float,
+    *,
+    compiled: bool,
+) -> list[dict[str, Any]]:
+    entry = folder.target.entry(workload.entry)
+    baseline = folder.module("baseline")
+    eager = getattr(baseline, entry.name)
+    rivals = getattr(baseline, "RIVALS", {})
+    functions = {"eager": eager}
+    functions |= {name: f for name, f in rivals.items() if name.split("/")[0] in (entry.name, name)}
+    if compiled:
+        functions["compile"] = torch.compile(eager, dynamic=False)
+    if entry.name in kernels:
+        functions = {KERNEL: kernels[entry.name], **functions}
+    case = make_case(folder, workload, "normal", np.random.default_rng())
+    passes = ["forward", "forward+backward"] if entry.has_backward else ["forward"]
+    return [
+        _compare(entry, case, workload, functions, accepted, peaks, seconds, backward=name != "forward")
+        for name in passes
+    ]
+
+
+def _compare(
+    entry: Entry,
+    case: Case,
+    workload: Workload,
+    functions: Mapping[str, Callable[..., Any]],
+    accepted: Accepted | None,
+    peaks: Peaks,
+    seconds: float,
+    *,
+    backward: bool,
+) -> dict[str, Any]:
+    contenders = [Contender(name, function, []) for name, function in functions.items()]
+    calls = {c.name: _make_call(entry, case, c.function, backward=backward) for c in contenders}
+    counts = {name: _calls_per_window(call) for name, call in calls.items()}
+    rng = np.random.default_rng(0)
+    started = time.monotonic()
+    while len(contenders[0].samples) < MINIMUM_ROUNDS or time.monotonic() - started < seconds:
+        for index in rng.permutation(len(contenders)):
+            time.sleep(SETTLE_S)
+            contender = contenders[index]
+            contender.samples.append(_window(calls[contender.name], counts[contender.name]))
+    light_us = peaks.speed_of_light_us(
+        entry.work(workload.sizes, workload.parameters, workload.dtype, backward=backward)
+    )
+    medians = {c.name: 1e6 * float(np.median(c.samples)) for c in contenders}
+    first = contenders[0]
+    return {
+        "target": case.workload.entry,
+        "workload": workload.name,
+        "dtype": workload.dtype,
+        "pass": "forward+backward" if backward else "forward",
+        "kernel": accepted.digest[:12] if accepted and first.name == KERNEL else None,
+        "promoted": bool(accepted and accepted.is_promoted),
+        "us": medians,
+        "speed_of_light": light_us / medians[first.name],
+        "vs": {c.name: _versus(first, c, rng) for c in contenders[1:]} if first.name == KERNEL else {},
+    }
+
+
+def _make_call(entry: Entry, case: Case, function: Callable[..., Any], *, backward: bool) -> Callable[[], Any]:
+    parameters = dict(case.workload.parameters)
+    inputs = [case.inputs[t.name].clone().requires_grad_(backward and t.name in entry.gradients) for t in entry.inputs]
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    upstream = list((case.output_gradients or {}).values())
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return function(*inputs, **parameters)
+
+    def both() -> Any:
+        returned = function(*inputs, **parameters)
+        outputs: tuple[Tensor, ...] = returned if isinstance(returned, tuple) else (returned,)
+        gradients = [u if u.shape == o.shape else torch.ones_like(o) for u, o in zip(upstream, outputs, strict=True)]
+        return torch.autograd.grad(outputs, wanted, gradients)
+
+    return both if backward else forward
+
+
+def _calls_per_window(call: Callable[[], Any]) -> int:
+    call()
+    return max(1, round(WINDOW_S / max(1e-7, _window(call, 2))))
+
+
+def _window(call: Callable[[], Any], count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - started) / count
+
+
+def _versus(kernel: Contender, rival: Contender, rng: np.random.Generator) -> dict[str, float]:
+    ratios = np.log(rival.samples) - np.log(kernel.samples)
+    low, high = np.exp(np.quantile(bootstrap_medians(ratios, rng), (0.025, 0.975)))
+    return {"speedup": float(np.exp(np.median(ratios))), "low": float(low), "high": float(high)}
+
+
+def _table(rows: list[dict[str, Any]], device: str, threads: int) -> Table:
+    table = Table(
+        "workload", "pass", "kernel", "us", "of light", "against", title=f"{device}, {threads} threads", box=None
+    )
+    for row in rows:
+        name = f"{row['target']} {row['workload']} {row['dtype']}"
+        first = next(iter(row["us"].values()))
+        against = ", ".join(f"{n} {v['speedup']:.2f}x [{v['low']:.2f}, {v['high']:.2f}]" for n, v in row["vs"].items())
+        others = ", ".join(f"{n} {us:.0f} us" for n, us in row["us"].items())
+        table.add_row(
+            name, row["pass"], row["kernel"] or "-", f"{first:.0f}", f"{row['speed_of_light']:.0%}", against or others
+        )
+    return table

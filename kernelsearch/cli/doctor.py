@@ -1,0 +1,121 @@
+"""`kernelsearch doctor`: what this machine has and lacks."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from kernelsearch.build import cpp
+from kernelsearch.cli.workplace import Workplace, open_workplace
+from kernelsearch.errors import KernelSearchError
+from kernelsearch.sandbox.session import Session, openmp_library, protection_names
+from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
+
+EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}
+PROBE = (
+    "void probe_forward(const scalar_t* x, scalar_t* y, int64_t N) { for (int64_t i = 0; i < N; i++) y[i] = x[i]; }\n"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer; `remedy` is the command or fact that helps where `is_ok` is false."""
+
+    name: str
+    is_ok: bool
+    value: str
+    remedy: str = ""
+
+
+def run() -> tuple[dict[str, Any], int]:
+    place = open_workplace(None)
+    findings = [_python(), _compiler(), _torch(), _allocator(place), _gpu()]
+    if findings[1].is_ok:
+        findings += _sandbox(place)
+    findings += [_extra(name, modules) for name, modules in EXTRAS.items()]
+    findings.append(_training())
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for finding in findings:
+        mark = "[green]ok[/green]     " if finding.is_ok else "[yellow]missing[/yellow]"
+        console.print(f"{mark} {finding.name}: {finding.value}" + (f" - {finding.remedy}" if finding.remedy else ""))
+    essential = all(f.is_ok for f in findings[:3])
+    return {"findings": [vars(f) for f in findings], "usable": essential}, 0 if essential else 1
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding(
+        "python", sys.version_info >= (3, 11), version, "" if sys.version_info >= (3, 11) else "use 3.11 or 3.12"
+    )
+
+
+def _compiler() -> Finding:
+    return _try("C++ compiler", cpp.compiler_identity)
+
+
+def _torch() -> Finding:
+    openmp = openmp_library()
+    return Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads, OpenMP {openmp or 'none'}")
+
+
+def _allocator(place: Workplace) -> Finding:
+    if place.allocator_tuned:
+        return Finding("allocator", True, "glibc keeps freed memory, for every contender")
+    return Finding("allocator", False, "not glibc", "large fresh tensors may page-fault on every call")
+
+
+def _gpu() -> Finding:
+    if torch.cuda.is_available():
+        return Finding("GPU", True, torch.cuda.get_device_name())
+    return Finding("GPU", False, "none seen by torch", "C++ kernels on the CPU work without one")
+
+
+def _sandbox(place: Workplace) -> list[Finding]:
+    """Runs a trivial kernel in a runner and reads which protections hold."""
+    entry = Entry(
+        "probe", (Axis("N"),), (TensorSpec("x", ("N",)),), (TensorSpec("y", ("N",)),), lambda sizes, parameters: 0.0
+    )
+    target = Target("probe", "copies", (entry,), {"float32": 2.0**-24})
+    try:
+        artifact = cpp.build(target, read_candidate("probe", "cpp", PROBE, "doctor"), "float32", place.cache_dir)
+        with Session(
+            artifact.path,
+            ["ks_call_probe_forward"],
+            input_bytes=4096,
+            output_bytes=4096,
+            cache_dir=place.cache_dir,
+            threads=1,
+        ) as session:
+            held = protection_names(session.protections)
+    except KernelSearchError as error:
+        return [Finding("sandbox", False, str(error))]
+    remedies = {"own user id": "candidates run as you; start as root to give them a user of their own"}
+    return [
+        Finding(
+            f"sandbox, {name}", is_held, "holds" if is_held else "absent", "" if is_held else remedies.get(name, "")
+        )
+        for name, is_held in held.items()
+    ]
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Finding:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    remedy = f"pip install 'kernelsearch[{name}]'" if missing else ""
+    return Finding(f"extra {name}", not missing, ", ".join(missing or modules), remedy)
+
+
+def _training() -> Finding:
+    found = importlib.util.find_spec("nanochat") is not None and importlib.util.find_spec("nanochat.worker") is not None
+    remedy = "" if found else "train and race need this project's source tree"
+    return Finding("nanochat", found, "importable" if found else "not importable", remedy)
+
+
+def _try(name: str, ask: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, ask())
+    except KernelSearchError as error:
+        return Finding(name, False, "none", str(error))

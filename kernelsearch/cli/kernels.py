@@ -1,0 +1,67 @@
+"""Which kernels training may run here: accepted ones, judged again where they were judged on another machine.
+
+A kernel is judged again once per fingerprint (compiler, CPU, flags, headers, torch) and contract; the answer is in the
+ledger. Until it has passed, the baseline runs.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from kernelsearch.cli.workplace import Workplace
+from kernelsearch.digest import digest
+from kernelsearch.dispatch.bind import select
+from kernelsearch.dispatch.fingerprint import COMPARED, fingerprint
+from kernelsearch.dispatch.store import Accepted
+from kernelsearch.sandbox.judge import Care
+from kernelsearch.spec import TargetFolder, Verdict
+from kernelsearch.timing.clock import Effort
+
+SHORT = Care(examples=20, search_s=2.0, effort=Effort(seconds=0.6, minimum_rounds=12, maximum_rounds=16))
+
+
+def usable_kernels(
+    place: Workplace, folders: list[TargetFolder], dtype: str, *, is_promoted_only: bool
+) -> dict[str, Accepted]:
+    """The best kernel of each target that may run on this machine, by target name."""
+    found = {}
+    for folder in folders:
+        name = folder.target.name
+        eligible = select(is_promoted_only=is_promoted_only, digests=None)
+        candidates = sorted(
+            (a for a in place.store.kernels(name, "cpu", dtype) if eligible(a)), key=lambda a: a.low, reverse=True
+        )
+        admitted = next((a for a in candidates if is_admitted(place, folder, a)), None)
+        if admitted is not None:
+            found[name] = admitted
+    return found
+
+
+def is_admitted(place: Workplace, folder: TargetFolder, accepted: Accepted) -> bool:
+    """Whether what was judged is what would run here; if not, whether it passes here."""
+    here = fingerprint()
+    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(here):
+        return True
+    where = digest([folder.contract_digest, {key: here[key] for key in COMPARED}])
+    for line in place.ledger.find("admission", candidate=accepted.digest, where=where, dtype=accepted.dtype):
+        return bool(line.body["admitted"])
+    verdict = judge_again(place, accepted)
+    body: dict[str, Any] = {
+        "candidate": accepted.digest,
+        "where": where,
+        "dtype": accepted.dtype,
+        "admitted": verdict.accepted,
+        "verdict": verdict.as_json(),
+    }
+    place.ledger.append("admission", body)
+    return verdict.accepted
+
+
+def judge_again(place: Workplace, accepted: Accepted) -> Verdict:
+    """Every gate and a short timing on the workloads it was accepted for."""
+    folder = place.target(accepted.candidate.target)
+    names = {m.workload for m in accepted.verdict.measurements}
+    workloads = tuple(w for w in folder.workloads(None, accepted.dtype) if w.name in names)
+    judge = replace(
+        place.judge(folder, accepted.dtype, workloads or folder.workloads(None, accepted.dtype)), care=SHORT
+    )
+    return judge.judge(accepted.candidate)

@@ -1,0 +1,137 @@
+"""`kernelsearch optimize`: a study, then the winner judged again from scratch, then the store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, parse_seconds, read_source
+from kernelsearch.dispatch.fingerprint import fingerprint
+from kernelsearch.dispatch.store import Accepted
+from kernelsearch.errors import UsageError
+from kernelsearch.ledger.chain import utc_now
+from kernelsearch.report.progress import StudyProgress
+from kernelsearch.report.study import render_study
+from kernelsearch.report.text import format_interval, name_candidate, open_console
+from kernelsearch.report.verdict import render_verdict
+from kernelsearch.sandbox.judge import Judge
+from kernelsearch.search import Budget, Proposer, RandomProposer, StudyResult, SweepProposer, Trial, run_study
+from kernelsearch.spec import Candidate, TargetFolder, Verdict, read_candidate
+from kernelsearch.spec.library import SUFFIXES
+
+FINALISTS = 3
+PROPOSERS = ("sweep", "random")
+
+
+@dataclass(frozen=True)
+class Request:
+    target: str
+    language: str
+    workload: str | None
+    dtype: str
+    budget: str
+    trials: int | None
+    proposer: str
+    candidates: tuple[Path, ...]
+    seed: int
+    threads: int | None
+
+
+def run(request: Request) -> tuple[dict[str, Any], int]:
+    seconds = parse_seconds(request.budget, "budget")
+    place = open_workplace(request.threads)
+    folder = place.target(request.target)
+    workloads = chosen_workloads(folder, request.workload, request.dtype)
+    seeds = starting_candidates(folder, request.language, request.candidates)
+    judge = place.judge(folder, request.dtype, workloads)
+    context = place.context(folder, request.dtype, workloads)
+    console = open_console(stderr=True)
+    with StudyProgress(console) as progress:
+        result = run_study(
+            make_proposers(request.proposer, seeds, request.seed),
+            judge.judge,
+            place.ledger,
+            context=context,
+            budget=Budget(seconds, request.trials),
+            objects=place.objects,
+            on_event=progress,
+        )
+    console.print(render_study(result))
+    winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
+    stored = None
+    if winner is not None:
+        stored = keep(place, folder, winner[0], winner[1], request.dtype, result).folder
+        console.print(render_verdict(winner[1]))
+        console.print(f"kept in {stored}\nnext: kernelsearch race", markup=False, soft_wrap=True)
+    answer = {
+        "target": folder.target.name,
+        "language": request.language,
+        "trials": len(result.trials),
+        "statuses": result.statuses,
+        "best": winner[1].as_json() if winner else (result.best.verdict.as_json() if result.best else None),
+        "stored": str(stored) if stored else None,
+        "seconds": result.seconds,
+        "proposers": [trajectory.as_json() for trajectory in result.trajectories],
+    }
+    return answer, 130 if result.is_interrupted else 0 if stored else 1
+
+
+def starting_candidates(folder: TargetFolder, language: str, files: tuple[Path, ...]) -> list[Candidate]:
+    """The target's seeds of one language and the user's own files, tunables at their defaults."""
+    name = folder.target.name
+    seeds = [read_candidate(name, language, text, stem) for stem, text in folder.seeds(language).items()]
+    for file in files:
+        if file.suffix != SUFFIXES[language]:
+            raise UsageError(f"candidate={str(file)!r}: a {language} candidate's file ends in {SUFFIXES[language]}")
+        seeds.append(read_candidate(name, language, read_source(file), file.stem))
+    if not seeds:
+        raise UsageError(f"target={name!r} has no {language} seeds: give a source with --candidate FILE")
+    return seeds
+
+
+def make_proposers(name: str, seeds: list[Candidate], seed: int) -> list[Proposer]:
+    if name not in PROPOSERS:
+        raise UsageError(f"proposer={name!r}: choose from {', '.join(PROPOSERS)}")
+    beside = RandomProposer(seeds, seed + 1)
+    return [SweepProposer(seeds, seed), beside] if name == "sweep" else [beside]
+
+
+def confirm_best(
+    place: Workplace, judge: Judge, result: StudyResult, context: dict[str, Any], console: Console
+) -> tuple[Trial, Verdict] | None:
+    """The best accepted trial that is accepted again, with fresh seeds and twice the effort.
+
+    The best of many noisy measurements is partly lucky; only the second measurement is reported and stored.
+    """
+    accepted = {t.candidate.digest: t for t in result.trials if t.verdict.accepted}
+    for trial in sorted(accepted.values(), key=lambda t: t.score, reverse=True)[:FINALISTS]:
+        console.print(f"judging again from scratch: {name_candidate(trial.candidate)}", markup=False)
+        verdict = judge.confirm(trial.candidate)
+        interval = format_interval(verdict.speedup, verdict.low, verdict.high)
+        console.print(f"  {verdict.status}: {verdict.detail} {interval}", markup=False)
+        body = {"candidate": trial.candidate.digest, "context": context, "verdict": verdict.as_json()}
+        place.ledger.append("confirmation", body)
+        if verdict.accepted:
+            return trial, verdict
+    return None
+
+
+def keep(
+    place: Workplace, folder: TargetFolder, trial: Trial, verdict: Verdict, dtype: str, result: StudyResult
+) -> Accepted:
+    digests = [t.candidate.digest for t in result.trials]
+    return place.store.add(
+        Accepted(
+            candidate=trial.candidate,
+            contract_digest=folder.contract_digest,
+            device="cpu",
+            dtype=dtype,
+            study=result.context,
+            trial=digests.index(trial.candidate.digest) + 1,
+            proposer=trial.proposer,
+            verdict=verdict,
+            fingerprint=fingerprint(),
+            date=utc_now(),
+        )
+    )

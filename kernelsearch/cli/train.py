@@ -1,0 +1,68 @@
+"""`kernelsearch train`: nanochat in a process of its own, with the chosen kernels, to a loss target."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.cli.trainer import FACTORY, choose_kernels, ops_argument, trainer_command
+from kernelsearch.cli.workplace import open_workplace
+from kernelsearch.errors import Infrastructure
+from kernelsearch.report.text import open_console
+
+
+@dataclass(frozen=True)
+class Request:
+    config: str
+    kernels: str
+    until_bpb: float | None
+    steps: int | None
+    dtype: str
+    data: Path | None
+    checkpoints: Path | None
+    seed: int
+    threads: int | None
+    is_resumed: bool
+
+
+def run(request: Request) -> tuple[dict[str, Any], int]:
+    command = trainer_command("train")
+    place = open_workplace(request.threads)
+    kernels = choose_kernels(place, request.kernels, request.dtype)
+    console = open_console(stderr=True)
+    names = ", ".join(f"{name} {kernel.digest[:12]}" for name, kernel in sorted(kernels.items()))
+    console.print(f"kernels: {names or f'none ({request.kernels}), PyTorch runs everything'}", markup=False)
+    checkpoints = request.checkpoints or place.state_dir / "checkpoints" / request.config
+    arguments = ["--config", request.config, "--dtype", request.dtype, "--seed", str(request.seed), "--json"]
+    arguments += ["--threads", str(place.threads), "--cache-dir", str(place.cache_dir / "nanochat")]
+    arguments += ["--checkpoint-dir", str(checkpoints)]
+    if kernels:
+        arguments += [
+            "--ops",
+            json.dumps({"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype)}),
+        ]
+    for option, value in (("--until-bpb", request.until_bpb), ("--steps", request.steps), ("--data-dir", request.data)):
+        arguments += [option, str(value)] if value is not None else []
+    arguments += ["--resume"] if request.is_resumed else []
+    return _run_trainer([*command, *arguments])
+
+
+def _run_trainer(command: list[str]) -> tuple[dict[str, Any], int]:
+    """Progress passes through on standard error; Ctrl-C reaches the trainer itself, which saves and says so."""
+    trainer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert trainer.stdout is not None
+    try:
+        text = trainer.stdout.read()
+        status = trainer.wait()
+    except KeyboardInterrupt:
+        text, status = trainer.stdout.read(), trainer.wait()
+    if status not in (0, 1, 130):
+        if status == 2:
+            return {"error": "the trainer refused its arguments"}, 2
+        raise Infrastructure(f"the trainer ended with status {status}; its messages are above")
+    try:
+        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
+    except json.JSONDecodeError:
+        raise Infrastructure("the trainer's answer is not JSON") from None
+    return answer, status

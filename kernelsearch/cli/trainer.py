@@ -1,0 +1,66 @@
+"""How commands start the trainer: as another process, by module name, with kernels named by digest."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.cli.kernels import usable_kernels
+from kernelsearch.cli.workplace import Workplace
+from kernelsearch.dispatch.store import Accepted
+from kernelsearch.errors import EnvironmentMissing, UsageError
+
+FACTORY = "kernelsearch.dispatch.factory:promoted"
+PACKAGES = ("pyarrow", "rustbpe", "tiktoken")
+
+
+def trainer_module(name: str) -> str:
+    """The trainer's module, or EnvironmentMissing saying what training needs here."""
+    package = importlib.util.find_spec("nanochat")
+    if package is None or importlib.util.find_spec(f"nanochat.{name}") is None:
+        raise EnvironmentMissing(
+            f"no nanochat.{name} here: train and race need this project's source tree "
+            "(clone it and use `bash scripts/run train`); the installed package has the kernels alone"
+        )
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise EnvironmentMissing(f"{', '.join(missing)} missing: pip install 'kernelsearch[nanochat]'")
+    return f"nanochat.{name}"
+
+
+def trainer_command(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", trainer_module(name))
+
+
+def choose_kernels(place: Workplace, which: str, dtype: str, targets: tuple[str, ...] = ()) -> dict[str, Accepted]:
+    """The kernels a run may use, judged again here where they must be; empty for "none"."""
+    if which == "none":
+        return {}
+    folders = [place.target(name) for name in targets] if targets else place.folders()
+    return usable_kernels(place, folders, dtype, is_promoted_only=which == "promoted")
+
+
+def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> dict[str, Any]:
+    """What the trainer hands to the factory in its own process."""
+    return {
+        "state_dir": str(place.state_dir),
+        "library": str(place.library),
+        "dtype": dtype,
+        "which": "accepted" if kernels else "none",
+        "digests": sorted(kernel.digest for kernel in kernels.values()),
+    }
+
+
+def read_band(config: str) -> dict[str, float] | None:
+    """The loss gaps that runs differing only in rounding showed, as the trainer's project measured them."""
+    package = importlib.util.find_spec("nanochat")
+    assert package is not None and package.submodule_search_locations
+    file = Path(next(iter(package.submodule_search_locations))) / "bands.json"
+    try:
+        bands: dict[str, dict[str, float]] = json.loads(file.read_text())
+    except OSError:
+        return None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{file}: cannot be read ({error})") from None
+    return bands.get(config)

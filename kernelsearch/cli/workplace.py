@@ -1,0 +1,122 @@
+"""Where a command works: state folder, library, threads, and the judge made from them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kernelsearch.dispatch.fingerprint import fingerprint
+from kernelsearch.dispatch.store import Store
+from kernelsearch.errors import UsageError
+from kernelsearch.ledger import Ledger, Objects
+from kernelsearch.sandbox.judge import Judge
+from kernelsearch.spec import TargetFolder, Workload, find_target, library_path, target_names
+from kernelsearch.timing.allocator import keep_freed_memory
+from kernelsearch.timing.environment import describe_environment
+
+STATE_VARIABLE = "KERNELSEARCH_HOME"
+DEFAULT_GROUP = "tiny"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """State in `state_dir`; every contender of this process computes with `threads` threads."""
+
+    state_dir: Path
+    library: Path
+    threads: int
+    allocator_tuned: bool
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.state_dir / "cache"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.state_dir / "ledger.jsonl"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.ledger_path)
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(self.state_dir / "objects")
+
+    @property
+    def store(self) -> Store:
+        return Store(self.library, self.state_dir)
+
+    def target(self, name: str) -> TargetFolder:
+        return find_target(name, self.library)
+
+    def folders(self) -> list[TargetFolder]:
+        return [TargetFolder(self.library / name) for name in target_names(self.library)]
+
+    def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
+        return Judge(folder, dtype, workloads, self.cache_dir, self.threads)
+
+    def environment(self) -> Mapping[str, Any]:
+        return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)
+
+    def context(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> dict[str, Any]:
+        """All that a verdict depends on besides the candidate."""
+        return {
+            "target": folder.target.name,
+            "contract": folder.contract_digest,
+            "dtype": dtype,
+            "workloads": [w.as_json() for w in workloads],
+            "environment": dict(self.environment()),
+            "fingerprint": fingerprint(),
+        }
+
+
+def open_workplace(threads: int | None) -> Workplace:
+    """The state folder ($KERNELSEARCH_HOME, or .kernelsearch here), and this process made ready for measuring."""
+    cores = len(os.sched_getaffinity(0))
+    if threads is not None and threads > cores:
+        raise UsageError(f"threads={threads}: this machine gives this process {cores} cores")
+    tuned = keep_freed_memory()
+    torch.set_num_threads(threads or cores)
+    state = Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{STATE_VARIABLE}={state}: cannot be made ({error.strerror}); name a folder that you can write"
+        ) from None
+    return Workplace(state, library_path(), threads or cores, tuned)
+
+
+def chosen_workloads(folder: TargetFolder, group: str | None, dtype: str) -> tuple[Workload, ...]:
+    """The named group; by default `tiny`, or the first group of a target that has none."""
+    if group is not None:
+        return folder.workloads(group, dtype)
+    every = folder.workloads(None, dtype)
+    groups = [w.group for w in every]
+    wanted = DEFAULT_GROUP if DEFAULT_GROUP in groups else groups[0]
+    return tuple(w for w in every if w.group == wanted)
+
+
+def parse_seconds(text: str, name: str) -> float:
+    """Seconds from 90, 90s, 10m or 2h."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        raise UsageError(f"{name}={text!r}: give a time such as 90s, 10m or 2h") from None
+    if not 0 < seconds < 1e7:
+        raise UsageError(f"{name}={text!r}: give a time above zero, such as 90s, 10m or 2h")
+    return seconds
+
+
+def read_source(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"file={str(file)!r}: cannot be read as text ({error})") from None
