@@ -157,7 +157,7 @@ def _guarded(folder: TargetFolder, accepted: Accepted, entry: Entry, operators: 
     refuse_shapes = shape_refusal(entry, call, domain, folder.target.constraints)
     remembered = functools.lru_cache(maxsize=REMEMBERED_SHAPES)(refuse_shapes)
     names, n_outputs = tuple(p.name for p in entry.parameters), len(entry.outputs)
-    operator, is_compiling = operators.forward, torch.compiler.is_compiling
+    is_compiling = torch.compiler.is_compiling
 
     def kernel(*tensors: Tensor, **parameters: int | float) -> Any:
         reason = refuse_tensors(tensors)
@@ -166,7 +166,8 @@ def _guarded(folder: TargetFolder, accepted: Accepted, entry: Entry, operators: 
             reason = refuse_shapes(shapes) if is_compiling() else remembered(shapes)
         if reason is not None:
             raise OutsideDomain(reason)
-        result = operator(*[tensor.contiguous() for tensor in tensors], *[parameters[name] for name in names])
+        dense = [tensor.contiguous() for tensor in tensors]
+        result = operators.choose(dense)(*dense, *[parameters[name] for name in names])
         if n_outputs == 0:
             return None
         if not isinstance(result, tuple):

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter as TensorParameter
 
 from kernelsearch.build.abi import backward_function, forward_function
 from kernelsearch.dispatch.native import load_function
@@ -75,12 +76,30 @@ class Call:
 
 @dataclass(frozen=True)
 class Operators:
-    """The registered operators of one kernel and entry; `library` keeps the registration alive."""
+    """The registered operator of one kernel and entry, and two shorter ways to the same C functions.
+
+    `run` and `record` (with autograd) skip the dispatcher, for a call that nothing else watches; `library` keeps the
+    registration alive.
+    """
 
     forward: Callable[..., Any]
-    backward: Callable[..., Any] | None
+    run: Callable[..., Any]
+    record: Callable[..., Any]
     launches: Launches
     library: torch.library.Library
+
+    def choose(self, tensors: Sequence[Tensor]) -> Callable[..., Any]:
+        """The shortest way for these tensors: the operator where a tracer, mode, profiler or subclass must see it."""
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+            return self.forward
+        needs_gradient = False
+        for tensor in tensors:
+            if type(tensor) is not Tensor and type(tensor) is not TensorParameter:
+                return self.forward
+            needs_gradient = needs_gradient or tensor.requires_grad
+        if torch._C._autograd._profiler_enabled():
+            return self.forward
+        return self.record if needs_gradient and torch.is_grad_enabled() else self.run
 
 
 def forward_call(entry: Entry, saved: tuple[TensorSpec, ...], dtype: str) -> Call:
@@ -113,17 +132,16 @@ def register(
 
     call = forward_call(entry, saved, dtype)
     function = load_function(shared_object, forward_function(entry, saved))
-    forward = _define(library, name, call, _implementation(call, function, device, count_forward), device)
+    run = _implementation(call, function, count_forward)
+    forward = _define(library, name, call, run, device)
     if not entry.has_backward:
-        return Operators(forward, None, launches, library)
+        return Operators(forward, run, forward, launches, library)
     call = backward_call(entry, saved, dtype)
     function = load_function(shared_object, backward_function(entry, saved))
-    backward = _define(
-        library, f"{name}_backward", call, _implementation(call, function, device, count_backward), device
-    )
+    backward = _define(library, f"{name}_backward", call, _implementation(call, function, count_backward), device)
     keep, differentiate = _autograd_formula(entry, len(saved), backward)
     torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
-    return Operators(forward, backward, launches, library)
+    return Operators(forward, run, _recorder(run, keep, differentiate), launches, library)
 
 
 def _free_name(wanted: str) -> str:
@@ -143,16 +161,13 @@ def _define(
     return overload
 
 
-def _implementation(
-    call: Call, function: Callable[..., None], device: str, count: Callable[[], None]
-) -> Callable[..., Any]:
+def _implementation(call: Call, function: Callable[..., None], count: Callable[[], None]) -> Callable[..., Any]:
     """What the operator does on the device: check, allocate, call, count."""
     n_tensors = len(call.reads)
     dtypes = tuple(call.torch_dtype(t) for t in call.reads)
     made_dtypes = tuple(call.torch_dtype(t) for t in call.makes)
     updated = tuple(i for i, t in enumerate(call.reads) if t.name in call.updates)
     plan = lru_cache(maxsize=REMEMBERED_SHAPES)(_planner(call))
-    empty = torch.empty
 
     def run(*arguments: Any) -> Any:
         tensors = arguments[:n_tensors]
@@ -160,7 +175,7 @@ def _implementation(
             if tensor.dtype is not dtype or not tensor.is_contiguous():
                 raise ValueError(f"kernelsearch operator {call.schema()}: give contiguous tensors of {dtypes}")
         sizes, shapes = plan(tuple([t.shape for t in tensors]))
-        made = [empty(shape, dtype=dtype, device=device) for shape, dtype in zip(shapes, made_dtypes, strict=True)]
+        made = [tensors[0].new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, made_dtypes, strict=True)]
         addresses = [t.data_ptr() for t in tensors]
         addresses += [t.data_ptr() for t in made]
         function(*addresses, *sizes, *arguments[n_tensors:])
@@ -211,6 +226,26 @@ def _result(made: list[Tensor]) -> Any:
     if len(made) > 1:
         return tuple(made)
     return made[0] if made else None
+
+
+def _recorder(
+    run: Callable[..., Any], keep: Callable[..., None], differentiate: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`run` with the operator's own autograd formula, without the dispatcher."""
+
+    class Recorded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            made = run(*arguments)
+            keep(ctx, arguments, made)
+            return made
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+            return differentiate(ctx, *gradients)
+
+    apply: Callable[..., Any] = Recorded.apply
+    return apply
 
 
 def _autograd_formula(

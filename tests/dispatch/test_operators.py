@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelsearch.dispatch.bind import Binding
 from tests.dispatch.sample import FOLDER
@@ -102,6 +104,32 @@ def test_inference_mode_runs_the_kernel(blend: Callable):
     with torch.inference_mode():
         x, y = pair()
         assert torch.equal(blend(x, y, INDEX, SCALE)[0], FACTOR * x * y)
+
+
+def test_a_dispatch_mode_sees_the_operator(blend: Callable):
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        blend(*pair(), INDEX, SCALE)
+    assert any(name.startswith("kernelsearch.blend_float32_") for name in seen)
+
+
+def test_a_profiler_sees_the_operator(blend: Callable):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        blend(*pair(), INDEX, SCALE)
+    assert any(event.key.startswith("kernelsearch::blend_float32_") for event in profile.key_averages())
+
+
+def test_a_fake_tensor_has_the_right_shape_and_launches_nothing(binding: Binding):
+    with FakeTensorMode() as mode:
+        x, y = (mode.from_tensor(t) for t in pair())
+        product, _ = binding.ops["blend"](x, y, mode.from_tensor(INDEX), SCALE)
+    assert product.shape == (3, 8) and binding.report()["kernels"]["blend"]["launches"]["forward"] == 0
 
 
 def test_the_forward_operator_passes_opcheck(overloads: dict[str, str]):
