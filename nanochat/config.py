@@ -118,15 +118,14 @@ def large_run(name: str, depth: int, *, batch_tokens: int, iterations: int, weig
 def all_configs() -> dict[str, RunConfig]:
     tiny = small_run(
         "tiny",
-        4,
+        3,
         64,
-        vocab_size=2048,
         batch_rows=4,
         batch_tokens=2048,
         iterations=160,
         warmup_steps=10,
-        eval_every=20,
-        eval_batches=16,
+        eval_every=10,
+        eval_batches=8,
     )
     runs = (
         tiny,

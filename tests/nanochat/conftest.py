@@ -17,14 +17,21 @@ TOY_OVERRIDES = {
     "head_dim": 32,
     "sequence_len": 64,
     "vocab_size": 512,
-    "batch_rows": 4,
-    "batch_tokens": 512,
+    "batch_rows": 2,
+    "batch_tokens": 256,
     "iterations": 30,
     "warmup_steps": 2,
     "eval_batches": 2,
     "eval_every": 10,
     "target_bpb": None,
+    "rates": {"embedding": 0.05, "unembedding": 0.008, "matrix": 0.01},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Toy tensors gain nothing from threads, and threads that wait for each other stall on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,147 @@
+"""Measure how far two equal training runs drift apart, and write nanochat/bands.json.
+
+Sums of floating-point numbers depend on their order, so a run whose batches have their rows permuted, or that uses
+another number of threads, computes the same thing with other rounding. The largest gaps between such runs and their
+baselines are what a race may blame on rounding:
+
+    python scripts/measure_band.py --config tiny --cache-dir /tmp/nanochat-cache
+
+Every run is a process of its own. The trap: training amplifies rounding, so the gap grows with the number of steps, and
+a band holds only for the config that it was measured with.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanochat.allocator import tune_allocator
+from nanochat.config import named_config
+from nanochat.dataloader import Batch
+from nanochat.files import write_atomically
+from nanochat.ops import Ops
+from nanochat.trainer import Loader, Trainer
+
+BANDS = Path(__file__).parents[1] / "nanochat" / "bands.json"
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class PermutedRows:
+    """A loader whose batches have their rows in another order, a new one each time."""
+
+    loader: Loader
+    generator: torch.Generator
+
+    def next_batch(self) -> Batch:
+        inputs, targets = self.loader.next_batch()
+        order = torch.randperm(len(inputs), generator=self.generator)
+        return Batch(inputs[order], targets[order])
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loader.load_state_dict(state)
+
+
+def train(config_name: str, seed: int, variant: str, threads: int, cache_dir: Path) -> dict[str, Any]:
+    """One run to the end of its schedule; variant is "baseline", "rows" or "threads" (half of them)."""
+    tune_allocator()
+    torch.set_num_threads(max(threads // 2, 1) if variant == "threads" else threads)
+    trainer = Trainer(named_config(config_name), Ops.eager(), torch.device("cpu"), torch.float32, seed, cache_dir)
+    if variant == "rows":
+        trainer.loader = PermutedRows(trainer.loader, torch.Generator().manual_seed(seed))
+    losses, bpbs = [], {}
+    while not trainer.is_finished:
+        losses.append(trainer.step().loss)
+        if trainer.steps_done % trainer.config.eval_every == 0:
+            bpbs[trainer.steps_done] = trainer.evaluate()
+            print(f"{variant} seed={seed} {trainer.steps_done} {bpbs[trainer.steps_done]:.4f}", file=sys.stderr)
+    return {
+        "seed": seed,
+        "variant": variant,
+        "losses": losses,
+        "bpbs": bpbs,
+        "seconds": trainer.training_seconds,
+        "corpus": trainer.corpus.digest,
+    }
+
+
+def train_apart(arguments: argparse.Namespace, seed: int, variant: str) -> dict[str, Any]:
+    """`train` in a fresh process."""
+    command = [sys.executable, __file__, "--config", arguments.config, "--cache-dir", str(arguments.cache_dir)]
+    command += ["--threads", str(arguments.threads), "--run", f"{seed}:{variant}"]
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return result
+
+
+def compare(baseline: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    gaps = [abs(a - b) for a, b in zip(baseline["losses"], other["losses"], strict=True)]
+    bpb_gaps = [abs(bpb - other["bpbs"][step]) for step, bpb in baseline["bpbs"].items()]
+    return {
+        "seed": other["seed"],
+        "variant": other["variant"],
+        "max_loss_gap": max(gaps),
+        "bpb_gap": max(bpb_gaps),
+        "final_bpb_gap": bpb_gaps[-1],
+        "loss_gaps": gaps,
+    }
+
+
+def cpu_model() -> str:
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def measure_band(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The envelope over all pairs, and the baselines' curves, from which a target is chosen."""
+    baselines = {seed: train_apart(arguments, seed, "baseline") for seed in range(1, arguments.seeds + 1)}
+    others = [(seed, "rows") for seed in baselines] + [(1, "threads")]
+    pairs = [compare(baselines[seed], train_apart(arguments, seed, variant)) for seed, variant in others]
+    return {
+        "runs": len(baselines) + len(pairs),
+        "max_loss_gap": max(pair["max_loss_gap"] for pair in pairs),
+        "bpb_gap": max(pair["bpb_gap"] for pair in pairs),
+        "final_bpb_gap": max(pair["final_bpb_gap"] for pair in pairs),
+        "loss_gap_by_step": [round(max(gaps), 6) for gaps in zip(*(p["loss_gaps"] for p in pairs), strict=True)],
+        "pairs": [{name: value for name, value in pair.items() if name != "loss_gaps"} for pair in pairs],
+        "baseline_bpb": {
+            seed: {step: round(bpb, 5) for step, bpb in run["bpbs"].items()} for seed, run in baselines.items()
+        },
+        "baseline_seconds": {seed: round(run["seconds"], 1) for seed, run in baselines.items()},
+        "corpus": baselines[1]["corpus"],
+        "torch": torch.__version__,
+        "cpu": cpu_model(),
+        "threads": arguments.threads,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python scripts/measure_band.py --config {arguments.config} --seeds {arguments.seeds}",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="tiny")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cache-dir", type=Path, required=True)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        seed, variant = arguments.run.split(":")
+        print(json.dumps(train(arguments.config, int(seed), variant, arguments.threads, arguments.cache_dir)))
+        return
+    bands = json.loads(BANDS.read_text()) if BANDS.is_file() else {}
+    bands[arguments.config] = measure_band(arguments)
+    write_atomically(BANDS, (json.dumps(bands, indent=1) + "\n").encode())
+    print({name: bands[arguments.config][name] for name in ("max_loss_gap", "bpb_gap", "final_bpb_gap")})
+
+
+if __name__ == "__main__":
+    main()
