@@ -73,6 +73,12 @@ def report_ledger(path: Path) -> LedgerReport:
     )
 
 
+def name_workloads(settings: Mapping[str, Any]) -> str:
+    """The groups that a study timed: "tiny" for the workloads tiny/full and tiny/window."""
+    names = [str(workload["name"]) for workload in settings.get("workloads", ())]
+    return ", ".join(dict.fromkeys(name.split("/")[0] for name in names)) or "-"
+
+
 def _studies(lines: list[Line], trials: list[Line]) -> tuple[StudyRow, ...]:
     ends = {line.body["study"]: line.body for line in lines if line.kind == "study-end"}
     by_study: dict[str, list[Line]] = {}
@@ -90,7 +96,7 @@ def _study(start: Line, trials: list[Line], end: Mapping[str, Any] | None) -> St
         time=start.time,
         target=str(settings.get("target", "-")),
         dtype=str(settings.get("dtype", "-")),
-        workloads=str(settings.get("workloads", "-")),
+        workloads=name_workloads(settings),
         proposers=tuple(proposer["name"] for proposer in start.body["proposers"]),
         trials=end["trials"] if end else len(trials),
         judged=end["judged"] if end else len(trials),
@@ -110,7 +116,7 @@ def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
     best: dict[str, Line] = {}
     for trial in trials:
         context, verdict = trial.body["context"], trial.body["verdict"]
-        workloads = str(settings.get(context, {}).get("workloads", "-"))
+        workloads = name_workloads(settings.get(context, {}))
         last_context[verdict["target"], verdict["dtype"], workloads] = context
         if _lows([trial]) and (context not in best or _rank(trial) > _rank(best[context])):
             best[context] = trial

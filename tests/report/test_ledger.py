@@ -8,7 +8,7 @@ from kernelsearch.report import render_ledger, report_ledger, write_markdown
 from kernelsearch.search import Budget, FileProposer, Trial, run_study
 from tests.report.conftest import make_trial, show
 
-CONTEXT = {"target": "attention", "dtype": "float32", "workloads": "tiny"}
+CONTEXT = {"target": "attention", "dtype": "float32", "workloads": [{"name": "tiny/full"}, {"name": "tiny/window"}]}
 
 
 def write_study(folder: Path, *trials: Trial, contract: str = "one") -> Path:
