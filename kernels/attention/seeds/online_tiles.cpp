@@ -121,12 +121,6 @@ void unpack_row(const float* packed, float factor, int64_t D, scalar_t* row) {
     if (d < D) store_first(row + d, load(packed + d) * factor, D - d);
 }
 
-inline IntVec lane_index() {
-    IntVec index;
-    for (int lane = 0; lane < LANES; lane++) index[lane] = lane;
-    return index;
-}
-
 // `x` in the lanes first..last, minus infinity elsewhere.
 inline Vec only_lanes(Vec x, int64_t first, int64_t last) {
     if (first <= 0 && last >= LANES - 1) return x;

@@ -105,12 +105,6 @@ void unpack_row(const float* packed, int64_t D, scalar_t* row) {
     if (d < D) store_first(row + d, load(packed + d), D - d);
 }
 
-inline IntVec lane_index() {
-    IntVec index;
-    for (int lane = 0; lane < LANES; lane++) index[lane] = lane;
-    return index;
-}
-
 // Scores of one key against LANES queries from `query`, minus infinity where the key is out of a query's window.
 inline Vec masked(Vec scores, int64_t key, int64_t query, int64_t window) {
     const int64_t age = query - key;  // of the key, as the first lane's query sees it

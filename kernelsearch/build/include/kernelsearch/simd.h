@@ -108,6 +108,15 @@ inline Vec sqrt(Vec x) {
 #endif
 }
 
+inline IntVec lane_index() {
+    IntVec index;
+    for (int lane = 0; lane < LANES; lane++) index[lane] = lane;
+    return index;
+}
+
+// x in the first `count` lanes, zero in the others.
+inline Vec keep_first(Vec x, std::int64_t count) { return lane_index() < static_cast<std::int32_t>(count) ? x : Vec{}; }
+
 // Horizontal, always in the same pairwise order.
 inline float sum(Vec x) {
     float lanes[LANES];
