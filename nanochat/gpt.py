@@ -191,9 +191,10 @@ class GPT(nn.Module):
             nn.init.zeros_(block.attn.c_proj.weight)
             nn.init.uniform_(block.mlp.c_fc.weight, -0.4 * bound, 0.4 * bound, generator=generator)
             nn.init.zeros_(block.mlp.c_proj.weight)
-        depth = torch.arange(self.config.n_layer) / max(self.config.n_layer - 1, 1)
-        self.resid_lambdas.copy_(1.15 - 0.10 * depth)
-        self.x0_lambdas.copy_(0.20 - 0.15 * depth)
+        span = max(self.config.n_layer - 1, 1)
+        for layer in range(self.config.n_layer):
+            self.resid_lambdas[layer] = 1.15 - 0.10 * layer / span
+            self.x0_lambdas[layer] = 0.20 - 0.15 * layer / span
         nn.init.zeros_(self.smear_lambda)
         nn.init.constant_(self.backout_lambda, 0.2)
         nn.init.uniform_(self.smear_gate.weight, 0.0, 0.02, generator=generator)

@@ -100,6 +100,8 @@ def muon_step(
 
     `lr` already holds the shape's factor sqrt(max(1, M/N)); matmul_dtype is that of the polar iteration.
     """
+    # Upstream holds its rates in float32 tensors; rounded alike, both take bitwise the same step.
+    lr, momentum, beta2, weight_decay = torch.tensor([lr, momentum, beta2, weight_decay]).tolist()
     momentum_buffer.lerp_(grads_KMN, 1 - momentum)
     update = grads_KMN.lerp_(momentum_buffer, momentum).to(matmul_dtype)
     update = renormalize(orthogonalize(equilibrate_rows(update)).to(params_KMN.dtype))
