@@ -70,7 +70,7 @@ def take_rows(
 
     def narrow(tensors: Tensors) -> dict[str, Tensor]:
         return {
-            n: t.narrow(axes[n].index(axis), start, count).contiguous() if axis in axes[n] else t
+            n: t.narrow(axes[n].index(axis), start, count).contiguous() if axis in axes.get(n, ()) else t
             for n, t in tensors.items()
         }
 

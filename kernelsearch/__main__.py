@@ -1,0 +1,5 @@
+"""`python -m kernelsearch`."""
+
+from kernelsearch.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""The judge on one small target: honest kernels pass, wrong and hostile ones end in the verdict they earn."""
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.candidates import HONEST, REORDERED, SYSTEM_CALLS, WRONG, with_system_call
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+
+
+@pytest.mark.parametrize("source", [HONEST, REORDERED], ids=["honest", "reordered"])
+def test_honest_kernels_pass_every_gate(judge, candidate, source):
+    verdict = judge.judge(candidate(source))
+    assert verdict.passed, verdict
+    assert all(gate.passed for gate in verdict.gates)
+
+
+def test_a_passing_verdict_names_its_domain_and_its_measurements(judge, candidate):
+    verdict = judge.judge(candidate(HONEST))
+    assert verdict.domain["row_sum"]["N"][1] >= 512
+    assert verdict.measurements[0].low <= verdict.measurements[0].speedup <= verdict.measurements[0].high
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_candidates_end_in_the_verdict_they_earn(judge, candidate, name):
+    source, statuses = WRONG[name]
+    verdict = judge.judge(candidate(source))
+    assert verdict.status in statuses, verdict
+    assert not verdict.accepted
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="system calls by x86-64 numbers")
+@pytest.mark.parametrize("name", SYSTEM_CALLS)
+def test_forbidden_system_calls_are_an_integrity_verdict(judge, candidate, name):
+    verdict = judge.judge(candidate(with_system_call(SYSTEM_CALLS[name])))
+    assert verdict.status == "INTEGRITY", verdict
+
+
+def test_a_hang_is_a_timeout_verdict(judge, candidate, monkeypatch):
+    monkeypatch.setattr("kernelsearch.sandbox.execution.CALL_TIMEOUT_S", 0.5)
+    source = HONEST.replace("float sum = 0;", "float sum = 0; for (volatile int go = 1; go;) {}")
+    assert judge.judge(candidate(source)).status == "TIMEOUT"
+
+
+def test_a_mismatch_shows_the_smallest_failing_shape_and_no_seed(judge, candidate):
+    source, _ = WRONG["first element missing"]
+    verdict = judge.judge(candidate(source))
+    assert verdict.counterexample.startswith("row_sum float32 N=1 D=1 ")
+    assert "seed" not in verdict.counterexample
+
+
+def test_no_process_and_no_shared_memory_outlives_a_verdict(judge, candidate):
+    before = children(), len(os.listdir("/proc/self/fd"))
+    for name in ("null pointer", "zeros", "writes after its output"):
+        judge.judge(candidate(WRONG[name][0]))
+    judge.judge(candidate(HONEST))
+    assert (children(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_a_rejected_candidate_is_not_timed(judge, candidate):
+    verdict = judge.judge(candidate(WRONG["zeros"][0]))
+    assert "timing" not in {gate.name for gate in verdict.gates}
+    assert not verdict.measurements
+
+
+def test_the_seed_in_the_folder_passes_in_both_dtypes(judge, folder, candidate):
+    from dataclasses import replace
+
+    seed = candidate(folder.seeds("cpp")["plain"])
+    assert judge.judge(seed).passed
+    assert replace(judge, dtype="bfloat16", workloads=folder.workloads("tiny", "bfloat16")).judge(seed).passed

@@ -1,0 +1,46 @@
+"""The clock with contenders whose speed we set."""
+
+import time
+
+import numpy as np
+
+from kernelsearch.timing.clock import Effort, measure
+
+
+class Sleeper:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.windows = 0
+
+    def window(self) -> float:
+        self.windows += 1
+        started = time.perf_counter()
+        time.sleep(self.seconds)
+        return time.perf_counter() - started
+
+
+def run(candidate: Sleeper, baseline: Sleeper, effort: Effort, log: list[str]):
+    rng = np.random.default_rng(0)
+    return measure(candidate, baseline, lambda: log.append("refresh"), lambda: log.append("check"), effort, rng)
+
+
+def test_every_round_draws_inputs_and_checks_outputs():
+    log: list[str] = []
+    samples = run(Sleeper(0.001), Sleeper(0.001), Effort(0.0, 5, 9), log)
+    assert log == ["refresh", "check"] * (1 + len(samples.candidate))
+
+
+def test_the_number_of_rounds_follows_from_time_alone():
+    samples = run(Sleeper(0.001), Sleeper(0.001), Effort(seconds=0.0, minimum_rounds=6, maximum_rounds=40), [])
+    assert len(samples.candidate) == 6
+
+
+def test_the_baseline_is_measured_twice_a_round():
+    candidate, baseline = Sleeper(0.001), Sleeper(0.001)
+    run(candidate, baseline, Effort(0.0, 5, 5), [])
+    assert baseline.windows == 2 * candidate.windows
+
+
+def test_a_hopeless_candidate_is_cut_short():
+    samples = run(Sleeper(0.004), Sleeper(0.001), Effort(seconds=9.0, minimum_rounds=30, maximum_rounds=40), [])
+    assert len(samples.candidate) == 8

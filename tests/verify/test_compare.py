@@ -1,0 +1,84 @@
+"""The rule on sums of products: honest orders live, lower precision and small mistakes die."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernelsearch.verify.compare import find_difference
+
+N, K = 64, 257
+
+
+def data(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(N, K, generator=generator), torch.randn(K, N, generator=generator)
+    return a, b, a.double() @ b.double(), a.double().abs() @ b.double().abs()
+
+
+def difference(y: torch.Tensor, seed: int = 0) -> str | None:
+    a, b, oracle, magnitude = data(seed)
+    return find_difference(y, oracle, magnitude, a @ b, K, 2.0**-24)
+
+
+def serial(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros(N, N)
+    for k in range(K):
+        total += a[:, k, None] * b[None, k]
+    return total
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_order_of_summation_is_no_difference(seed):
+    a, b, *_ = data(seed)
+    assert difference(serial(a, b), seed) is None
+    assert difference((a.flip(1) @ b.flip(0)), seed) is None
+
+
+@pytest.mark.parametrize("lower", [tf32, lambda x: x.bfloat16().float(), lambda x: x.half().float()])
+def test_inputs_of_lower_precision_are_a_difference(lower):
+    a, b, *_ = data()
+    assert difference(lower(a) @ lower(b)) is not None
+
+
+def test_an_accumulator_of_lower_precision_is_a_difference():
+    a, b, *_ = data()
+    halves = sum((a[:, k, None] * b[None, k]).half() for k in range(K))
+    assert difference(halves.float()) is not None
+
+
+@given(st.integers(0, N * N - 1), st.sampled_from([float("nan"), float("inf"), -float("inf")]))
+@settings(max_examples=20, deadline=None)
+def test_one_nan_or_infinity_anywhere_is_a_difference(place, value):
+    a, b, *_ = data()
+    y = a @ b
+    y.view(-1)[place] = value
+    assert difference(y) is not None
+
+
+@given(st.integers(0, N * N - 1))
+@settings(max_examples=20, deadline=None)
+def test_one_element_that_misses_one_product_is_a_difference(place):
+    a, b, *_ = data()
+    y = a @ b
+    row, column = divmod(place, N)
+    y[row, column] -= a[row, 0] * b[0, column] + 0.01
+    assert difference(y) is not None
+
+
+def test_another_dtype_or_shape_is_a_difference():
+    a, b, *_ = data()
+    assert "float64" in difference((a @ b).double())
+    assert difference((a @ b)[:1]) is not None
+
+
+def test_a_nan_that_the_exact_result_has_is_none():
+    a, b, oracle, magnitude = data()
+    y = a @ b
+    for tensor in (y, oracle):
+        tensor[0, 0] = float("nan")
+    assert find_difference(y, oracle, magnitude, y, K, 2.0**-24) is None
