@@ -4,6 +4,11 @@
 
 A call inside the kernel's verified domain runs the kernel, any other runs the target's baseline and is counted by its
 reason. The trap is silence: a kernel that never launched would still look like a win, so launches are counted as well.
+
+One call costs 16 CPU microseconds forward, 98 forward and backward (three inputs, two outputs), 10 in place, kernel of
+four elements included; F.rms_norm costs 10 and 85. Through the dispatcher the same calls take 1.54, 1.31 and 1.19 times
+as long (quartiles 1.52-1.58, 1.27-1.35, 1.15-1.24), hence `Operators.choose`. Measured by
+`python -m tests.dispatch.overhead` on one core of a shared AMD EPYC, torch 2.13.0, 2026-11-23.
 """
 
 import functools

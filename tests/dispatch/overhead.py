@@ -1,8 +1,12 @@
-"""CPU microseconds that dispatch adds to a call, on a kernel with almost nothing to do.
+"""CPU microseconds of a call through dispatch, on a kernel with almost nothing to do, beside stock operators.
 
-python -m tests.dispatch.overhead
+    python -m tests.dispatch.overhead
+
+Cases take turns, round by round, in random order: on a shared machine a ratio between runs says nothing. Printed are
+the median over rounds with its quartiles, and the paired ratio of the dispatcher's way to the direct one.
 """
 
+import random
 import statistics
 import tempfile
 import time
@@ -13,43 +17,77 @@ import torch
 import torch.nn.functional as F
 
 from kernelsearch.dispatch.bind import bind
+from kernelsearch.dispatch.operators import Operators
 from kernelsearch.dispatch.store import Store
 from tests.dispatch.sample import FOLDER, make_accepted
 
-CALLS, ROUNDS = 1000, 15
+CALLS, ROUNDS = 300, 61
 
 
 def call_us(function: Callable[[], object]) -> float:
-    rounds = []
-    for _ in range(ROUNDS):
-        started = time.thread_time()
-        for _ in range(CALLS):
-            function()
-        rounds.append((time.thread_time() - started) / CALLS * 1e6)
-    return statistics.median(rounds)
+    started = time.thread_time()
+    for _ in range(CALLS):
+        function()
+    return (time.thread_time() - started) / CALLS * 1e6
+
+
+def through_dispatcher(function: Callable[[], object]) -> float:
+    """The same call with the shortcut taken away."""
+    original = Operators.choose
+    Operators.choose = lambda self, tensors: self.forward  # type: ignore[method-assign,assignment]
+    try:
+        return call_us(function)
+    finally:
+        Operators.choose = original  # type: ignore[method-assign]
+
+
+def make_cases() -> dict[str, Callable[[], float]]:
+    state = Path(tempfile.mkdtemp())
+    store = Store(state, state)
+    store.add(make_accepted())
+    ops = bind([FOLDER], store, device="cpu", dtype="float32", admit=lambda a: False, cache_dir=state).ops
+    x, y, index, ones = torch.ones(1, 4), torch.ones(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(1, 4)
+    xg, yg = x.clone().requires_grad_(), y.clone().requires_grad_()
+    p, g, m = torch.ones(4), torch.ones(4), torch.ones(4)
+
+    def forward() -> object:
+        return ops["blend"](x, y, index, 2.0)
+
+    def both() -> object:
+        return torch.autograd.grad(ops["blend"](xg, yg, index, 2.0), (xg, yg), (ones, ones))
+
+    def in_place() -> object:
+        return ops["nudge"](p, g, m, step=1, lr=0.0)
+
+    return {
+        "blend forward": lambda: call_us(forward),
+        "blend forward, dispatcher": lambda: through_dispatcher(forward),
+        "blend forward+backward": lambda: call_us(both),
+        "blend forward+backward, dispatcher": lambda: through_dispatcher(both),
+        "nudge in place": lambda: call_us(in_place),
+        "nudge in place, dispatcher": lambda: through_dispatcher(in_place),
+        "F.rms_norm": lambda: call_us(lambda: F.rms_norm(x, (4,))),
+        "F.rms_norm forward+backward": lambda: call_us(
+            lambda: torch.autograd.grad(F.rms_norm(xg, (4,)), xg, ones)
+        ),
+    }  # fmt: skip
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    state = Path(tempfile.mkdtemp())
-    store = Store(state, state)
-    store.add(make_accepted())
-    binding = bind([FOLDER], store, device="cpu", dtype="float32", admit=lambda a: False, cache_dir=state)
-    blend, nudge = binding.ops["blend"], binding.ops["nudge"]
-    x, y, index = torch.ones(1, 4), torch.ones(1, 4), torch.zeros(1, dtype=torch.int64)
-    x_grad, y_grad, ones = x.clone().requires_grad_(), y.clone().requires_grad_(), torch.ones(1, 4)
-    p, g, m = torch.ones(4), torch.ones(4), torch.ones(4)
-
-    def both(outputs: tuple[torch.Tensor, ...]) -> None:
-        torch.autograd.backward(outputs, (ones,) * len(outputs), inputs=(x_grad, y_grad))
-
-    print(f"blend forward            {call_us(lambda: blend(x, y, index, 2.0)):6.1f}")
-    print(f"blend forward+backward   {call_us(lambda: both(blend(x_grad, y_grad, index, 2.0))):6.1f}")
-    print(f"nudge in place           {call_us(lambda: nudge(p, g, m, step=1, lr=0.0)):6.1f}")
-    print(f"x * y                    {call_us(lambda: x * y):6.1f}")
-    print(f"x * y forward+backward   {call_us(lambda: both((x_grad * y_grad,))):6.1f}")
-    print(f"F.rms_norm               {call_us(lambda: F.rms_norm(x, (4,))):6.1f}")
-    print(f"F.rms_norm fwd+bwd       {call_us(lambda: both((F.rms_norm(x_grad * y_grad, (4,)),))):6.1f}")
+    cases = make_cases()
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    order, names = random.Random(0), list(cases)
+    for _ in range(ROUNDS):
+        for name in order.sample(names, len(names)):
+            taken[name].append(cases[name]())
+    for name, values in taken.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        print(f"{name:36} {middle:6.1f}  [{low:.1f}, {high:.1f}]")
+    for name in ("blend forward", "blend forward+backward", "nudge in place"):
+        ratios = [a / b for a, b in zip(taken[f"{name}, dispatcher"], taken[name], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"dispatcher / direct, {name:24} {middle:.2f} [{low:.2f}, {high:.2f}]")
 
 
 if __name__ == "__main__":

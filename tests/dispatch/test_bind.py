@@ -1,12 +1,13 @@
 """Binding: which implementation runs, and what is counted."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from kernelsearch.dispatch.bind import Binding
+from kernelsearch.dispatch.bind import Binding, bind
 from kernelsearch.dispatch.domain import compile_constraint
 from kernelsearch.dispatch.store import Accepted, Store
 from kernelsearch.errors import ContractError
@@ -118,6 +119,19 @@ def test_a_kernel_that_is_not_admitted_runs_the_baseline(store: Store, bind_blen
     binding = bind_blend(lambda accepted: False)
     assert binding.ops == {}
     assert binding.report()["reasons"]["blend"] == "judged on another machine or contract, and not admitted here"
+
+
+def test_a_kernel_that_does_not_compile_runs_the_baseline(store: Store, cache_dir: Path):
+    store.add(make_accepted(dtype="bfloat16"))  # the sample multiplies scalars, which bfloat16_t is too plain for
+    binding = bind([FOLDER], store, device="cpu", dtype="bfloat16", admit=lambda a: True, cache_dir=cache_dir)
+    assert binding.ops == {}
+    assert binding.report()["reasons"]["blend"].startswith("does not compile: kernel.cpp")
+
+
+def test_the_process_has_one_openmp_runtime(binding: Binding):
+    binding.ops["blend"](*arguments())
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    assert len({line.split()[-1] for line in lines if "libgomp" in line or "libomp" in line}) == 1
 
 
 def test_each_binding_counts_its_own_launches(binding: Binding, bind_blend: Bind):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -184,6 +185,17 @@ def test_a_compiled_fallback_is_the_baseline_and_counted_once_for_the_trace(bind
     outputs = [compiled(x) for _ in range(3)]
     assert torch.equal(outputs[2][0], FOLDER.module("baseline").blend(x, x, torch.arange(20), SCALE)[0])
     assert binding.report()["kernels"]["blend"]["fallbacks"] == {"while tracing: N <= 4 * D does not hold": 1}
+
+
+def test_changing_shapes_inside_the_domain_share_one_graph(binding: Binding):
+    def product(x: Tensor) -> Tensor:
+        return binding.ops["blend"](x, x, torch.zeros(x.shape[0], dtype=torch.int64), 2.0)[0]
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(product, fullgraph=True, backend=counter, dynamic=True)
+    outputs = [compiled(torch.full((n, 8), 3.0)) for n in (3, 5, 7)]
+    assert [tuple(out.shape) for out in outputs] == [(3, 8), (5, 8), (7, 8)] and outputs[2].eq(18).all()
+    assert counter.frame_count == 1
 
 
 def test_an_in_place_entry_compiles(binding: Binding):
