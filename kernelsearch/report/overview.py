@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kernelsearch.report.rows import BestRow, LedgerReport, StudyRow
-from kernelsearch.report.text import foreign, format_interval, format_ratio, shown
+from kernelsearch.report.text import count, foreign, format_interval, format_ratio, shown
 
-BEST_TITLES = ("target", "dtype", "workloads", "kernel", "language", "speedup", "accepted", "judged")
+BEST_TITLES = ("target", "dtype", "workloads", "kernel", "language", "speedup", "accepted", "confirmed", "judged")
 STUDY_TITLES = ("started", "target", "dtype", "workloads", "proposers", "trials", "judged", "best low", "ended")
 
 
@@ -35,15 +35,16 @@ def write_markdown(report: LedgerReport) -> str:
 
 def summarise_ledger(report: LedgerReport) -> str:
     statuses = ", ".join(f"{status} {count}" for status, count in report.statuses.items())
-    return f"{report.trials} trials in {len(report.studies)} studies, the chain holds. {statuses or 'No trial yet'}."
+    trials, studies = count(report.trials, "trial", "trials"), count(len(report.studies), "study", "studies")
+    return f"{trials} in {studies}, the chain holds. {statuses or 'No trial yet'}."
 
 
 def best_cells(row: BestRow) -> tuple[str, ...]:
     bound = " ".join(f"{name}={value}" for name, value in sorted(row.tunables.items()))
     kernel = " ".join(part for part in (row.candidate[:12], row.origin, bound) if part)
     interval = format_interval(row.speedup, row.low, row.high)
-    accepted = "yes" if row.is_accepted else "no"
-    return (row.target, row.dtype, row.workloads, kernel, row.language, interval, accepted, row.time[:16])
+    accepted, confirmed = ("yes" if is_true else "no" for is_true in (row.is_accepted, row.is_confirmed))
+    return (row.target, row.dtype, row.workloads, kernel, row.language, interval, accepted, confirmed, row.time[:16])
 
 
 def study_cells(row: StudyRow) -> tuple[str, ...]:

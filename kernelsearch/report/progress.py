@@ -63,7 +63,7 @@ class StudyProgress:
         best = format_ratio(self._best.verdict.low if self._best else None)
         seconds_of = f"/{self._budget.seconds:.0f}" if self._budget.seconds is not None else ""
         trials_of = f"/{self._budget.trials}" if self._budget.trials is not None else ""
-        return f"best so far {best}, {trials}{trials_of} trials, {seconds:.0f}{seconds_of} s"
+        return f"best so far {best}, trial {trials}{trials_of}, {seconds:.0f}{seconds_of} s"
 
     def _render(self) -> RenderableType:
         table = Table(box=None, pad_edge=False)

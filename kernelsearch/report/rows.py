@@ -1,7 +1,8 @@
 """A ledger as rows: its studies, its trials by status, and the best record of every target, dtype and workload group.
 
 Only figures of one context compare: where a contract, a machine or the harness changed, the best is that of the last
-context in which the target was searched.
+context in which the target was searched. Where a winner was judged again from scratch, the second verdict counts: the
+best of many noisy measurements was partly lucky.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kernelsearch.digest import digest
 from kernelsearch.ledger import Line, read_lines
 
 
@@ -40,6 +42,7 @@ class BestRow:
     origin: str
     tunables: Mapping[str, int]
     is_accepted: bool
+    is_confirmed: bool
     speedup: float
     low: float
     high: float
@@ -107,29 +110,56 @@ def _study(start: Line, trials: list[Line], end: Mapping[str, Any] | None) -> St
 
 def _lows(trials: list[Line]) -> list[float]:
     verdicts = [trial.body["verdict"] for trial in trials]
-    return [verdict["low"] for verdict in verdicts if verdict["status"] == "PASSED" and verdict["low"] is not None]
+    return [verdict["low"] for verdict in verdicts if _is_timed(verdict)]
+
+
+def _is_timed(verdict: Mapping[str, Any]) -> bool:
+    return verdict["status"] == "PASSED" and verdict["low"] is not None
+
+
+@dataclass(frozen=True)
+class _Contestant:
+    """A trial with the verdict that counts: that of its confirmation where there is one."""
+
+    trial: Line
+    verdict: Mapping[str, Any]
+    is_confirmed: bool
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        accepted = self.verdict["accepted"]
+        return accepted and self.is_confirmed, accepted, self.verdict["low"]
 
 
 def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
     settings = {line.body["context"]: line.body["settings"] for line in lines if line.kind == "study"}
+    confirmed = _confirmed(lines)
     last_context: dict[tuple[str, str, str], str] = {}
-    best: dict[str, Line] = {}
+    best: dict[str, _Contestant] = {}
     for trial in trials:
         context, verdict = trial.body["context"], trial.body["verdict"]
-        workloads = name_workloads(settings.get(context, {}))
-        last_context[verdict["target"], verdict["dtype"], workloads] = context
-        if _lows([trial]) and (context not in best or _rank(trial) > _rank(best[context])):
-            best[context] = trial
+        last_context[verdict["target"], verdict["dtype"], name_workloads(settings.get(context, {}))] = context
+        again = confirmed.get((trial.body["candidate"], context))
+        contestant = _Contestant(trial, again or verdict, again is not None)
+        if _is_timed(contestant.verdict) and (context not in best or contestant.rank > best[context].rank):
+            best[context] = contestant
     found = [(key[2], best[context]) for key, context in sorted(last_context.items()) if context in best]
-    return tuple(_best_row(workloads, trial) for workloads, trial in found)
+    return tuple(_best_row(workloads, contestant) for workloads, contestant in found)
 
 
-def _rank(trial: Line) -> tuple[bool, float]:
-    return trial.body["verdict"]["accepted"], trial.body["verdict"]["low"]
+def _confirmed(lines: list[Line]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The last confirming verdict by candidate and context; its record holds the context itself or its digest."""
+    found = {}
+    for line in lines:
+        if line.kind == "confirmation":
+            context = line.body["context"]
+            key = (line.body["candidate"], context if isinstance(context, str) else digest(context))
+            found[key] = line.body["verdict"]
+    return found
 
 
-def _best_row(workloads: str, trial: Line) -> BestRow:
-    body, verdict = trial.body, trial.body["verdict"]
+def _best_row(workloads: str, contestant: _Contestant) -> BestRow:
+    body, verdict = contestant.trial.body, contestant.verdict
     return BestRow(
         target=verdict["target"],
         dtype=verdict["dtype"],
@@ -139,8 +169,9 @@ def _best_row(workloads: str, trial: Line) -> BestRow:
         origin=body["origin"],
         tunables=body["tunables"],
         is_accepted=verdict["accepted"],
+        is_confirmed=contestant.is_confirmed,
         speedup=verdict["speedup"],
         low=verdict["low"],
         high=verdict["high"],
-        time=trial.time,
+        time=contestant.trial.time,
     )

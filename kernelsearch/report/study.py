@@ -4,10 +4,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelsearch.report.text import foreign, format_ratio, name_candidate
+from kernelsearch.report.text import count, foreign, format_ratio, name_candidate
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.search import Reason, StudyResult
 
+TELLING_TRIALS = 5
 REASONS: dict[Reason, str] = {
     "budget": "the budget is spent",
     "exhausted": "every candidate was tried",
@@ -31,9 +32,9 @@ def render_study(result: StudyResult) -> RenderableType:
 
 def summarise(result: StudyResult) -> str:
     statuses = ", ".join(f"{status} {count}" for status, count in sorted(result.statuses.items()))
-    recorded = len(result.trials) - result.judged
+    trials, recorded = count(len(result.trials), "trial", "trials"), len(result.trials) - result.judged
     return (
-        f"{len(result.trials)} trials in {result.seconds:.0f} s ({result.judged} judged, {recorded} recorded before), "
+        f"{trials} in {result.seconds:.0f} s ({result.judged} judged, {recorded} recorded before), "
         f"{REASONS[result.reason]}. {statuses or 'No candidate was tried'}."
     )
 
@@ -65,7 +66,9 @@ def advise(result: StudyResult) -> str:
 
 
 def _compare(name: str, low: float | None, chance: float | None, trials: int) -> str:
-    head = f"After {trials} trials each: {name} {format_ratio(low)}, random {format_ratio(chance)}"
+    head = f"After {count(trials, 'trial', 'trials')} each: {name} {format_ratio(low)}, random {format_ratio(chance)}"
+    if trials < TELLING_TRIALS:
+        return f"{head}: too few to tell."
     if low == chance:
         return f"{head}: no difference."
     return f"{head}." if (low or 0.0) > (chance or 0.0) else f"{head}: {name} was no better than chance here."

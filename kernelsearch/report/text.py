@@ -41,6 +41,10 @@ def format_ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}x"
 
 
+def count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def format_us(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
 

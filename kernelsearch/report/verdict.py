@@ -34,7 +34,7 @@ def render_measurements(measurements: tuple[Measurement, ...]) -> Table:
     table.add_column("workload")
     table.add_column("pass")
     for title in ("speedup", "candidate us", "baseline us", "speed of light", "A/A noise", "calls a step"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=title == "speedup")
     for m in measurements:
         table.add_row(
             foreign(m.workload),

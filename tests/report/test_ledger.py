@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,27 @@ def test_figures_of_an_older_contract_do_not_compete(tmp_path):
     write_study(tmp_path, make_trial(8, 1.9))
     report = report_ledger(write_study(tmp_path, make_trial(16, 1.4), contract="two"))
     assert [row.low for row in report.best] == [1.4]
+
+
+def confirm(path: Path, trial: Trial, low: float) -> Path:
+    """The ledger with `trial` judged again, now with its lower end at `low`."""
+    ledger = Ledger(path)
+    again = replace(trial.verdict, low=low, accepted=low > 1)
+    body = {"candidate": trial.candidate.digest, "context": {**CONTEXT, "contract": "one"}, "verdict": again.as_json()}
+    ledger.append("confirmation", body)
+    return path
+
+
+def test_a_winner_judged_again_is_shown_with_its_second_verdict(tmp_path):
+    trial = make_trial(16, 1.4)
+    report = report_ledger(confirm(write_study(tmp_path, make_trial(8, 1.2), trial), trial, 1.3))
+    assert [(row.low, row.is_confirmed) for row in report.best] == [(1.3, True)]
+
+
+def test_a_winner_that_was_not_confirmed_gives_way_to_the_next(tmp_path):
+    trial = make_trial(16, 1.4)
+    report = report_ledger(confirm(write_study(tmp_path, make_trial(8, 1.2), trial), trial, 0.9))
+    assert [(row.low, row.is_confirmed) for row in report.best] == [(1.2, False)]
 
 
 def test_trials_are_counted_by_status(tmp_path):

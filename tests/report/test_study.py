@@ -19,8 +19,8 @@ def test_without_a_terminal_each_trial_is_one_plain_line(pipe):
     with StudyProgress(pipe) as progress:
         play(progress, FAST, REJECTED)
     assert pipe.file.getvalue().splitlines() == [
-        "trial 1 sweep tiled BLOCK=8 PASSED 1.450x [1.400, 1.500] best so far 1.400x, 1 trials, 10/120 s",
-        "trial 2 random tiled BLOCK=16 MISMATCH at ladder - best so far 1.400x, 2 trials, 20/120 s",
+        "trial 1 sweep tiled BLOCK=8 PASSED 1.450x [1.400, 1.500] best so far 1.400x, trial 1, 10/120 s",
+        "trial 2 random tiled BLOCK=16 MISMATCH at ladder - best so far 1.400x, trial 2, 20/120 s",
     ]
 
 
@@ -40,7 +40,7 @@ def test_a_recorded_verdict_is_marked(pipe):
 def test_a_terminal_shows_the_best_so_far_and_the_budget(terminal):
     with StudyProgress(terminal) as progress:
         play(progress, FAST, REJECTED)
-    assert "best so far 1.400x, 2 trials, 20/120 s" in terminal.file.getvalue()
+    assert "best so far 1.400x, trial 2, 20/120 s" in terminal.file.getvalue()
 
 
 def test_the_summary_counts_trials_by_status_and_shows_the_best():
@@ -50,13 +50,17 @@ def test_the_summary_counts_trials_by_status_and_shows_the_best():
 
 
 def test_smart_search_is_compared_with_random_search_at_the_same_number_of_trials():
-    result = make_result(make_trial(8, 1.2), SLOW, FAST)
-    assert compare_with_random(result) == ["After 1 trials each: sweep 1.200x, random 0.900x."]
+    result = make_result(*[make_trial(8, 1.2)] * 5, *[SLOW] * 5, FAST)
+    assert compare_with_random(result) == ["After 5 trials each: sweep 1.200x, random 0.900x."]
 
 
 def test_a_search_no_better_than_chance_says_so():
-    result = make_result(make_trial(8, 1.2), make_trial(16, 1.3, "random"))
+    result = make_result(*[make_trial(8, 1.2)] * 5, *[make_trial(16, 1.3, "random")] * 5)
     assert compare_with_random(result)[0].endswith("sweep was no better than chance here.")
+
+
+def test_a_short_search_is_not_judged():
+    assert compare_with_random(make_result(FAST, SLOW))[0].endswith("random 0.900x: too few to tell.")
 
 
 def test_a_study_without_a_winner_says_so():
