@@ -1,4 +1,4 @@
-// Soft-capped cross-entropy; the forward already leaves the gradient for an upstream gradient of 1, the backward scales.
+// Soft-capped cross-entropy; the forward leaves the gradient for an upstream gradient of 1, the backward scales it.
 //
 //   z_j = 15 tanh(x_j / 15),  loss = log sum_j exp(z_j) - z_t,  dx_j = dloss (p_j - [j = t]) (1 - tanh^2)
 //   (cap: Gemma 2, https://arxiv.org/abs/2408.00118)

@@ -117,13 +117,20 @@ inline IntVec lane_index() {
 // x in the first `count` lanes, zero in the others.
 inline Vec keep_first(Vec x, std::int64_t count) { return lane_index() < static_cast<std::int32_t>(count) ? x : Vec{}; }
 
+template <int STEP, int... LANE>
+inline Vec fold(Vec x, std::integer_sequence<int, LANE...>) {
+    return x + __builtin_shufflevector(x, x, (LANE ^ STEP)...);
+}
+
 // Horizontal, always in the same pairwise order.
 inline float sum(Vec x) {
-    float lanes[LANES];
-    store(lanes, x);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
-    return lanes[0];
+    constexpr auto lanes = std::make_integer_sequence<int, LANES>{};
+#if defined(__AVX512F__)
+    x = fold<8>(x, lanes);
+#endif
+    x = fold<4>(x, lanes);
+    x = fold<2>(x, lanes);
+    return fold<1>(x, lanes)[0];
 }
 
 // x * 2^n for the integral values of n that exp produces; overflow gives infinity, underflow rounds to denormal or 0.
