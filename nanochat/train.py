@@ -20,7 +20,7 @@ import torch
 from nanochat.allocator import tune_allocator
 from nanochat.checkpoint import latest_step
 from nanochat.config import all_configs, named_config
-from nanochat.ops import Ops
+from nanochat.factory import resolve_ops
 from nanochat.trainer import Trainer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -60,6 +60,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--until-bpb", type=float, help="stop at this validation loss (default: the config's target)")
     parser.add_argument("--steps", type=int, help="stop after this many optimizer steps in all")
     parser.add_argument("--overrides", type=json.loads, default={}, help="JSON object of config fields")
+    parser.add_argument("--ops", type=json.loads, default='"eager"', help="JSON, see nanochat/factory.py")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="float32")
     parser.add_argument("--device", default="cpu")
@@ -135,8 +136,9 @@ def main(arguments: list[str] | None = None) -> int:
     with stop_signals() as interrupt:
         try:
             config = named_config(options.config).override(options.overrides)
+            ops, report_ops = resolve_ops(options.ops)
             place = (torch.device(options.device), DTYPES[options.dtype], options.seed, options.cache_dir)
-            trainer = Trainer(config, Ops.eager(), *place, options.data_dir, compiled=options.compile)
+            trainer = Trainer(config, ops, *place, options.data_dir, compiled=options.compile)
             step = latest_step(options.checkpoint_dir) if options.resume else None
             if step is not None:
                 trainer.load(options.checkpoint_dir, step)
@@ -144,7 +146,9 @@ def main(arguments: list[str] | None = None) -> int:
         except ValueError as error:
             report(f"error: {error}")
             return 2
-        record = run(trainer, options, interrupt)
+        record = {**run(trainer, options, interrupt), "ops": report_ops()}
+    if record["ops"] is not None:
+        report(f"ops {json.dumps(record['ops'])}")
     if options.json:
         print(json.dumps(record))
     return exit_status(record)

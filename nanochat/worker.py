@@ -11,12 +11,10 @@ not even what a library prints.
     {"cmd": "report"}            -> {"ok": true, "report": what the factory's second value returns, or null}
     {"cmd": "exit"}              -> {"ok": true}, and the process ends
 
-A factory is called with its argument and returns (callables by field of Ops, function without arguments). A failed
-command answers {"ok": false, "error": TEXT} and leaves the traceback on standard error.
+What "ops" means is told in nanochat/factory.py. A failed command answers {"ok": false, "error": TEXT} and leaves the
+traceback on standard error.
 """
 
-import dataclasses
-import importlib
 import json
 import os
 import sys
@@ -30,22 +28,11 @@ import torch
 
 from nanochat.allocator import tune_allocator
 from nanochat.config import named_config
-from nanochat.ops import Ops
+from nanochat.factory import resolve_ops
 from nanochat.train import DTYPES
 from nanochat.trainer import Trainer
 
 Answer = dict[str, Any]
-
-
-def resolve_ops(choice: str | dict[str, Any]) -> tuple[Ops, Callable[[], Any]]:
-    """The ops of an init command and the function behind its report."""
-    if choice == "eager":
-        return Ops.eager(), lambda: None
-    if isinstance(choice, str):
-        raise ValueError(f'ops={choice!r}: "eager" or an object with "factory" and "argument"')
-    module, _, function = choice["factory"].partition(":")
-    fields, report = getattr(importlib.import_module(module), function)(choice.get("argument"))
-    return dataclasses.replace(Ops.eager(), **fields), report
 
 
 class Worker:

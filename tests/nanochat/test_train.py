@@ -46,6 +46,12 @@ def test_standard_output_is_one_document_and_progress_goes_elsewhere(
     assert json.loads(captured.out)["config"] == "tiny" and "step 1 " in captured.err
 
 
+def test_a_factorys_report_is_part_of_the_record(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    choice = {"factory": "tests.nanochat.test_worker:quiet_ops", "argument": {"rms_norm": 0}}
+    main([*arguments, "--steps", "1", "--ops", json.dumps(choice)])
+    assert json.loads(capsys.readouterr().out)["ops"]["rms_norm"] > 0
+
+
 def test_a_wrong_override_is_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert main([*arguments, "--overrides", '{"no": 1}']) == 2
     assert "overrides=['no']" in capsys.readouterr().err

@@ -15,16 +15,26 @@ FACTORY = "tests.nanochat.test_worker:noisy_ops"
 Ask = Callable[..., dict[str, Any]]
 
 
-def noisy_ops(argument: dict[str, int]) -> tuple[dict[str, Any], Callable[[], dict[str, int]]]:
-    """An identity patch that counts, and prints where a contestant must not."""
+def quiet_ops(argument: dict[str, int]) -> tuple[dict[str, Any], Callable[[], dict[str, int]]]:
+    """An identity patch that counts from what its argument says."""
     calls = dict(argument)
 
     def counted(x):
-        print("this must not reach the answers")
         calls["rms_norm"] += 1
         return rms_norm(x)
 
     return {"rms_norm": counted}, lambda: calls
+
+
+def noisy_ops(argument: dict[str, int]) -> tuple[dict[str, Any], Callable[[], dict[str, int]]]:
+    """The same, and prints where a contestant must not."""
+    ops, report = quiet_ops(argument)
+
+    def printing(x):
+        print("this must not reach the answers")
+        return ops["rms_norm"](x)
+
+    return {"rms_norm": printing}, report
 
 
 @pytest.fixture
