@@ -86,7 +86,7 @@ def run(trainer: Trainer, options: argparse.Namespace, interrupt: Interrupt) -> 
     last_step = min(options.steps or trainer.config.iterations, trainer.config.iterations)
     losses: list[float] = []
     evaluations: list[dict[str, float]] = []
-    is_reached = False
+    is_reached = has_reached(trainer.val_bpb, target_bpb)
     while not is_reached and trainer.steps_done < last_step and interrupt.signal is None:
         result = trainer.step()
         losses.append(result.loss)
@@ -94,7 +94,7 @@ def run(trainer: Trainer, options: argparse.Namespace, interrupt: Interrupt) -> 
         if step % trainer.config.eval_every == 0 or step == last_step:
             bpb = trainer.evaluate()
             evaluations.append({"step": step, "bpb": bpb, "seconds": trainer.training_seconds})
-            is_reached = target_bpb is not None and bpb <= target_bpb
+            is_reached = has_reached(bpb, target_bpb)
             speed = result.tokens / result.seconds
             seconds = trainer.training_seconds
             report(f"step {step} loss {trainer.smooth_loss:.4f} bpb {bpb:.4f} {speed:.0f} tok/s {seconds:.1f} s")
@@ -120,6 +120,10 @@ def run(trainer: Trainer, options: argparse.Namespace, interrupt: Interrupt) -> 
         "losses": losses,
         "evaluations": evaluations,
     }
+
+
+def has_reached(bpb: float | None, target_bpb: float | None) -> bool:
+    return bpb is not None and target_bpb is not None and bpb <= target_bpb
 
 
 def exit_status(record: dict[str, Any]) -> int:

@@ -21,6 +21,16 @@ def test_training_stops_at_the_target(arguments: list[str], capsys: pytest.Captu
     assert record["reached"] and record["steps"] == 10 and len(record["losses"]) == 10
 
 
+def test_a_run_resumed_past_its_target_stops_at_once(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [*arguments, "--until-bpb", "100", "--checkpoint-dir", str(tmp_path)]
+    main(arguments)
+    capsys.readouterr()
+    assert main([*arguments, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["losses"] == []
+
+
 def test_a_missed_target_exits_with_one(arguments: list[str]):
     assert main([*arguments, "--until-bpb", "0.01", "--steps", "3"]) == 1
 
