@@ -15,6 +15,7 @@ LAYERS = (
     ("sandbox", "dispatch", "search"),
     ("report",),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
