@@ -1,2 +1,1 @@
 """Finds faster kernels for training hot paths and proves them equal."""
-

@@ -5,6 +5,8 @@ reach: they set their own rates and warm-up. `tiny` is calibrated for a race on 
 """
 
 import dataclasses
+import json
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,3 +147,16 @@ def named_config(name: str) -> RunConfig:
     if name not in configs:
         raise ValueError(f"config={name!r}: choose from {sorted(configs)}")
     return configs[name]
+
+
+def main() -> int:
+    """`python -m nanochat.config NAME` prints the configuration as one JSON object."""
+    if len(sys.argv) != 2 or sys.argv[1] not in all_configs():
+        print(f"config={' '.join(sys.argv[1:])!r}: choose from {', '.join(sorted(all_configs()))}", file=sys.stderr)
+        return 2
+    print(json.dumps(dataclasses.asdict(named_config(sys.argv[1]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
