@@ -1,0 +1,61 @@
+"""Every seed of every target is equal to its oracle, in both dtypes, at the defaults of its tunables."""
+
+import numpy as np
+import pytest
+import torch
+
+from kernelsearch.build import cpp
+from kernelsearch.build.abi import functions
+from kernelsearch.build.lint import lint_artifact
+from kernelsearch.sandbox.execution import Execution
+from kernelsearch.spec import TargetFolder, library_path, read_candidate, target_names
+from kernelsearch.verify import gates
+
+FOLDERS = {name: TargetFolder(library_path() / name) for name in target_names(library_path())}
+SEEDS = [(name, seed) for name, folder in FOLDERS.items() for seed in folder.seeds("cpp")]
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def read_seed(target: str, seed: str):
+    return read_candidate(target, "cpp", FOLDERS[target].seeds("cpp")[seed], seed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("target", "seed"), SEEDS)
+def test_a_seed_passes_the_gates_at_small_shapes(target, seed, dtype, cache_dir):
+    folder, candidate, rng = FOLDERS[target], read_seed(target, seed), np.random.default_rng()
+    lint_artifact(
+        cpp.build(folder.target, candidate, dtype, cache_dir).path,
+        [f.symbol for f in functions(folder.target, candidate.source)],
+    )
+    with Execution(
+        folder.target, candidate, dtype, region_bytes=48 << 20, cache_dir=cache_dir, threads=2, rng=rng
+    ) as run:
+        gates.smoke(folder, run, dtype, rng, gates.Domain())
+        gates.properties(folder, run, dtype, rng)
+        gates.ladder(folder, run, dtype, rng, gates.Domain())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("target", FOLDERS)
+def test_zeros_constants_and_stale_results_are_refused(target, dtype):
+    gates.negative_controls(FOLDERS[target], dtype, np.random.default_rng())
+
+
+@pytest.mark.parametrize("target", FOLDERS)
+def test_a_target_has_two_seeds_with_tunables(target):
+    seeds = [read_seed(target, seed) for seed in FOLDERS[target].seeds("cpp")]
+    assert len(seeds) >= 2
+    assert all(seed.tunables for seed in seeds)
