@@ -197,9 +197,9 @@ def _per_query_head(v_BTKD: Tensor, sizes: dict[str, int]) -> Tensor:
 def _partition_error(dtype: str, keys: int) -> float:
     """How far sum_j p_j may stray from 1, relative, with the output's rounding.
 
-    float32: n roundings of a sum of positive terms, four times their probable growth: an equal value in every row makes
-    the roundings of a row alike, and honest kernels were seen at twice the growth. bfloat16: each p rounded once at most (2^-9 relative,
-    so also their sum), and the output once.
+    float32: n roundings of a sum of positive terms, four times their probable growth: an equal value in every row
+    makes the roundings of a row alike, and honest kernels were seen at twice the growth. bfloat16: each p rounded once
+    at most (2^-9 relative, so also their sum), and the output once.
     """
     return (4 + 4 * keys**0.5) * 2.0**-24 if dtype == "float32" else 1.5 * 2.0**-8
 

@@ -1,0 +1,86 @@
+"""Values for the norms: benign, adversarial and as in mid-training, all finite."""
+
+import numpy as np
+from numpy import ndarray
+
+Sizes = dict[str, int]
+
+REGIMES: tuple[str, ...] = (
+    "normal",
+    "small",
+    "large",
+    "offset",
+    "wide",
+    "spike",
+    "constant",
+    "zero_rows",
+    "ties",
+    "integers",
+    "cancelling",
+    "trained",
+)
+OUTPUT_GRADIENT_REGIMES: tuple[str, ...] = ("normal", "rows", "ones", "zeros", "huge")
+
+
+def make(entry: str, sizes: Sizes, parameters: dict, regime: str, rng: np.random.Generator) -> dict[str, ndarray]:
+    shape = (sizes["N"], sizes["C"])
+    if entry == "rms_norm":
+        return {"x": _values(shape, regime, rng)}
+    x, x0 = _values(shape, regime, rng), _values(shape, regime, rng)
+    resid, skip = rng.uniform(0.5, 1.2), rng.uniform(-0.3, 0.3)
+    if regime == "cancelling":
+        x0, resid, skip = x * (1 + 1e-2 * rng.standard_normal(shape)), 1.0, -1.0
+    if regime in ("constant", "integers"):
+        resid, skip = 0.5, 0.25
+    return {"x": x, "x0": x0, "resid": np.array(resid), "skip": np.array(skip)}
+
+
+def _values(shape: tuple[int, int], regime: str, rng: np.random.Generator) -> ndarray:
+    x = rng.standard_normal(shape)
+    values = {
+        "normal": lambda: x,
+        "small": lambda: 1e-4 * x,
+        "large": lambda: 1e4 * x,
+        "offset": lambda: x + 50.0,
+        "wide": lambda: np.sign(x) * 2.0 ** rng.uniform(-20, 10, shape),
+        "spike": lambda: _spiked(x, rng),
+        "constant": lambda: np.full(shape, 1.25),
+        "zero_rows": lambda: x * (rng.random((shape[0], 1)) < 0.6),
+        "ties": lambda: rng.choice([-1.0, 0.0, 1.0], shape),
+        "integers": lambda: rng.integers(-8, 9, shape).astype(float),
+        "cancelling": lambda: x,
+        "trained": lambda: _trained(x, rng),
+    }
+    return values[regime]()
+
+
+def _spiked(x: ndarray, rng: np.random.Generator) -> ndarray:
+    """One dominant channel a row, at the start, the end or a likely tile edge."""
+    N, C = x.shape
+    places = [j for j in (0, 15, 16, 31, 32, 63, 64, 127, 128, C - 1) if j < C]
+    x[np.arange(N), rng.choice(places, N)] = 1e3
+    return x
+
+
+def _trained(x: ndarray, rng: np.random.Generator) -> ndarray:
+    """A residual stream: a few large channels in every row, rows of different lengths."""
+    channels = np.exp(0.5 * rng.standard_normal(x.shape[1]))
+    channels[rng.integers(x.shape[1])] *= 20.0
+    return x * channels * np.exp(0.3 * rng.standard_normal((x.shape[0], 1)))
+
+
+def make_output_gradients(entry: str, sizes: Sizes, regime: str, rng: np.random.Generator) -> dict[str, ndarray]:
+    names = ("dy",) if entry == "rms_norm" else ("dmixed", "dnormed")
+    return {name: _gradient((sizes["N"], sizes["C"]), regime, rng) for name in names}
+
+
+def _gradient(shape: tuple[int, int], regime: str, rng: np.random.Generator) -> ndarray:
+    x = rng.standard_normal(shape)
+    gradients = {
+        "normal": x,
+        "rows": x * 2.0 ** rng.integers(-12, 6, (shape[0], 1)),
+        "ones": np.ones(shape),
+        "zeros": np.zeros(shape),
+        "huge": 1e4 * x,
+    }
+    return gradients[regime]

@@ -1,0 +1,55 @@
+"""RMS normalisation without weights, alone and behind the mix of two streams.
+
+    rms_norm:  y = x / sqrt(mean(x^2) + 2^-23)
+    mix_norm:  mixed = resid x + skip x0,    normed = mixed / sqrt(mean(mixed^2) + 2^-23)
+
+Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467; the mix is nanochat's at the top of every layer. Interiors
+are float32. `mixed` is rounded once, and `normed` is made of the unrounded mix and rounded once: in bfloat16 that is
+closer to the exact result than eager PyTorch, which rounds every product and normalises the rounded mix.
+"""
+
+from kernelsearch.spec import Axis, Entry, Target, TensorSpec
+from kernelsearch.spec.target import Parameters, Sizes
+
+ROWS = (Axis("N"), Axis("C"))
+
+
+def _per_element(count: float):  # type: ignore[no-untyped-def]
+    def flops(sizes: Sizes, parameters: Parameters) -> float:
+        return count * sizes["N"] * sizes["C"]
+
+    return flops
+
+
+TARGET = Target(
+    name="mix_norm",
+    summary="RMS normalisation without weights, alone and behind resid * x + skip * x0",
+    entries=(
+        Entry(
+            name="mix_norm",
+            axes=ROWS,
+            inputs=(
+                TensorSpec("x", ("N", "C")),
+                TensorSpec("x0", ("N", "C")),
+                TensorSpec("resid", (), "float32"),
+                TensorSpec("skip", (), "float32"),
+            ),
+            outputs=(TensorSpec("mixed", ("N", "C")), TensorSpec("normed", ("N", "C"))),
+            gradients=("x", "x0", "resid", "skip"),
+            forward_flops=_per_element(6.0),
+            backward_flops=_per_element(16.0),
+        ),
+        Entry(
+            name="rms_norm",
+            axes=ROWS,
+            inputs=(TensorSpec("x", ("N", "C")),),
+            outputs=(TensorSpec("y", ("N", "C")),),
+            gradients=("x",),
+            forward_flops=_per_element(3.0),
+            backward_flops=_per_element(6.0),
+        ),
+    ),
+    # bfloat16: eager rounds the mix before normalising it, and its products before adding them.
+    accumulator={"float32": 2.0**-24, "bfloat16": 2.0**-9},
+    sources=("https://arxiv.org/abs/1910.07467",),
+)
