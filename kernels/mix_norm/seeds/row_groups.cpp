@@ -43,6 +43,14 @@ inline float inverse_rms(float sum_of_squares, int64_t C) {
     return 1.0f / std::sqrt(sum_of_squares / static_cast<float>(C) + EPSILON);
 }
 
+// f(j, count) for each vector of a row; count < LANES only in the last, so that the others need no test.
+template <class F>
+inline void for_vectors(int64_t C, F f) {
+    int64_t j = 0;
+    for (; j + LANES <= C; j += LANES) f(j, LANES);
+    if (j < C) f(j, C - j);
+}
+
 struct Mix {
     const scalar_t *x, *x0;
     float resid, skip;
@@ -56,29 +64,32 @@ struct Plain {
     Vec at(int64_t j, int64_t count) const { return load_lanes(x + j, count); }
 };
 
-// The rows' values into the buffer (and to `mixed` unless null), their inverse root mean squares into r.
-template <int ROWS, class Source>
+// The rows' values into the buffer (with KEEP also into `mixed`), their inverse root mean squares into r.
+template <int ROWS, bool KEEP, class Source>
 inline void first_sweep(const Source& source, int64_t C, float* buffer, int64_t stride, scalar_t* mixed,
                         float (&r)[ROWS]) {
     Vec squares[ROWS] = {};
-    for (int64_t j = 0; j < C; j += LANES)
+    for_vectors(C, [&](int64_t j, int64_t count) {
 #pragma GCC unroll 8
         for (int row = 0; row < ROWS; row++) {
-            const Vec value = source.at(row * C + j, C - j);
+            const Vec value = source.at(row * C + j, count);
             store(buffer + row * stride + j, value);
-            if (mixed != nullptr) store_lanes(mixed + row * C + j, value, C - j);
+            if (KEEP) store_lanes(mixed + row * C + j, value, count);
             squares[row] += value * value;
         }
+    });
+#pragma GCC unroll 8
     for (int row = 0; row < ROWS; row++) r[row] = inverse_rms(sum(squares[row]), C);
 }
 
-template <int ROWS, class Source>
+template <int ROWS, bool KEEP, class Source>
 void forward_rows(const Source& source, int64_t C, float* buffer, int64_t stride, scalar_t* mixed, scalar_t* normed) {
     float r[ROWS];
-    first_sweep<ROWS>(source, C, buffer, stride, mixed, r);
+    first_sweep<ROWS, KEEP>(source, C, buffer, stride, mixed, r);
     for (int row = 0; row < ROWS; row++)
-        for (int64_t j = 0; j < C; j += LANES)
-            store_lanes(normed + row * C + j, load(buffer + row * stride + j) * r[row], C - j);
+        for_vectors(C, [&](int64_t j, int64_t count) {
+            store_lanes(normed + row * C + j, load(buffer + row * stride + j) * r[row], count);
+        });
 }
 
 // Values into the buffer; r and mean(dnormed normed) of each row.
@@ -86,14 +97,16 @@ template <int ROWS, class Source>
 inline void backward_sweep(const Source& source, const scalar_t* dnormed, int64_t C, float* buffer, int64_t stride,
                            float (&r)[ROWS], float (&mean)[ROWS]) {
     Vec squares[ROWS] = {}, products[ROWS] = {};
-    for (int64_t j = 0; j < C; j += LANES)
+    for_vectors(C, [&](int64_t j, int64_t count) {
 #pragma GCC unroll 8
         for (int row = 0; row < ROWS; row++) {
-            const Vec value = source.at(row * C + j, C - j);
+            const Vec value = source.at(row * C + j, count);
             store(buffer + row * stride + j, value);
             squares[row] += value * value;
-            products[row] += value * load_lanes(dnormed + row * C + j, C - j);
+            products[row] += value * load_lanes(dnormed + row * C + j, count);
         }
+    });
+#pragma GCC unroll 8
     for (int row = 0; row < ROWS; row++) {
         r[row] = inverse_rms(sum(squares[row]), C);
         mean[row] = sum(products[row]) * r[row] / static_cast<float>(C);
@@ -105,17 +118,20 @@ void mix_backward_rows(const Mix& source, const scalar_t* dmixed, const scalar_t
                        int64_t stride, scalar_t* dx, scalar_t* dx0, Vec& dresid, Vec& dskip) {
     float r[ROWS], mean[ROWS];
     backward_sweep<ROWS>(source, dnormed, C, buffer, stride, r, mean);
+    Vec resid_sum = {}, skip_sum = {};
     for (int row = 0; row < ROWS; row++)
-        for (int64_t j = 0; j < C; j += LANES) {
-            const int64_t at = row * C + j, count = C - j;
+        for_vectors(C, [&](int64_t j, int64_t count) {
+            const int64_t at = row * C + j;
             const Vec normed = load(buffer + row * stride + j) * r[row];
             const Vec through_norm = (load_lanes(dnormed + at, count) - normed * mean[row]) * r[row];
             const Vec t = load_lanes(dmixed + at, count) + through_norm;
             store_lanes(dx + at, t * source.resid, count);
             store_lanes(dx0 + at, t * source.skip, count);
-            dresid += t * load_lanes(source.x + at, count);
-            dskip += t * load_lanes(source.x0 + at, count);
-        }
+            resid_sum += t * load_lanes(source.x + at, count);
+            skip_sum += t * load_lanes(source.x0 + at, count);
+        });
+    dresid += resid_sum;
+    dskip += skip_sum;
 }
 
 template <int ROWS>
@@ -124,10 +140,10 @@ void norm_backward_rows(const Plain& source, const scalar_t* dy, int64_t C, floa
     float r[ROWS], mean[ROWS];
     backward_sweep<ROWS>(source, dy, C, buffer, stride, r, mean);
     for (int row = 0; row < ROWS; row++)
-        for (int64_t j = 0; j < C; j += LANES) {
+        for_vectors(C, [&](int64_t j, int64_t count) {
             const Vec y = load(buffer + row * stride + j) * r[row];
-            store_lanes(dx + row * C + j, (load_lanes(dy + row * C + j, C - j) - y * mean[row]) * r[row], C - j);
-        }
+            store_lanes(dx + row * C + j, (load_lanes(dy + row * C + j, count) - y * mean[row]) * r[row], count);
+        });
 }
 
 // whole(i) for each whole group of rows of a block, single(i) for each row left over.
@@ -151,7 +167,7 @@ extern "C" void mix_norm_forward(const scalar_t* x, const scalar_t* x0, const fl
         for (int64_t block = 0; block < (N + BLOCK_ROWS - 1) / BLOCK_ROWS; block++) {
             const auto run = [&]<int ROWS>(int64_t i) {
                 const Mix source{x + i * C, x0 + i * C, *resid, *skip};
-                forward_rows<ROWS>(source, C, buffer, stride, mixed + i * C, normed + i * C);
+                forward_rows<ROWS, true>(source, C, buffer, stride, mixed + i * C, normed + i * C);
             };
             for_groups(
                 block, N, [&](int64_t i) { run.template operator()<GROUP>(i); },
@@ -198,7 +214,7 @@ extern "C" void rms_norm_forward(const scalar_t* x, scalar_t* y, int64_t N, int6
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < (N + BLOCK_ROWS - 1) / BLOCK_ROWS; block++) {
             const auto run = [&]<int ROWS>(int64_t i) {
-                forward_rows<ROWS>(Plain{x + i * C}, C, buffer, stride, nullptr, y + i * C);
+                forward_rows<ROWS, false>(Plain{x + i * C}, C, buffer, stride, nullptr, y + i * C);
             };
             for_groups(
                 block, N, [&](int64_t i) { run.template operator()<GROUP>(i); },
