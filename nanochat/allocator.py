@@ -29,7 +29,7 @@ def tune_allocator() -> bool:
 
 
 STEP_SECONDS = """
-import statistics, sys, torch
+import sys, torch
 from pathlib import Path
 from nanochat.allocator import tune_allocator
 from nanochat.config import named_config
@@ -38,12 +38,12 @@ from nanochat.trainer import Trainer
 if sys.argv[1] == "tuned":
     tune_allocator()
 trainer = Trainer(named_config(sys.argv[2]), Ops.eager(), torch.device("cpu"), torch.float32, 1, Path(sys.argv[3]))
-print(statistics.median([trainer.step().seconds for _ in range(12)][2:]))
+print(min(trainer.step().seconds for _ in range(15)))
 """
 
 
 def measure(config_name: str, cache_dir: Path) -> dict[str, float]:
-    """Median seconds of a training step in a fresh process, with and without tuning."""
+    """Seconds of the fastest of 15 training steps in a fresh process, with and without tuning."""
     return {
         setting: float(
             subprocess.run(

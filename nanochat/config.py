@@ -128,6 +128,7 @@ def all_configs() -> dict[str, RunConfig]:
         warmup_steps=10,
         eval_every=10,
         eval_batches=8,
+        target_bpb=2.05,  # every seed tried gets there at step 140 or 150 of 160
     )
     runs = (
         tiny,
