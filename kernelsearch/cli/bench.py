@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from kernelsearch.cli.kernels import usable_kernels
-from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace
+from kernelsearch.cli.workplace import DEFAULT_GROUP, Workplace, chosen_workloads, open_workplace
 from kernelsearch.dispatch.bind import bind, select
 from kernelsearch.dispatch.store import Accepted
 from kernelsearch.report.text import open_console
@@ -47,7 +47,7 @@ def run(
 
     place = open_workplace(threads)
     folders = [place.target(name) for name in names] if names else place.folders()
-    kernels = usable_kernels(place, folders, dtype, is_promoted_only=False)
+    kernels = usable_kernels(place, folders, dtype, group or DEFAULT_GROUP, is_promoted_only=False)
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
     rows: list[dict[str, Any]] = []
     for folder in folders:

@@ -20,20 +20,26 @@ SHORT = Care(examples=20, search_s=2.0, effort=Effort(seconds=0.6, minimum_round
 
 
 def usable_kernels(
-    place: Workplace, folders: list[TargetFolder], dtype: str, *, is_promoted_only: bool
+    place: Workplace, folders: list[TargetFolder], dtype: str, group: str | None, *, is_promoted_only: bool
 ) -> dict[str, Accepted]:
-    """The best kernel of each target that may run on this machine, by target name."""
+    """The best kernel of each target that may run on this machine, by target name.
+
+    Kernels measured on the workloads of `group` come first: a speedup at other shapes says less about these.
+    """
     found = {}
     for folder in folders:
         name = folder.target.name
         eligible = select(is_promoted_only=is_promoted_only, digests=None)
-        candidates = sorted(
-            (a for a in place.store.kernels(name, "cpu", dtype) if eligible(a)), key=lambda a: a.low, reverse=True
-        )
+        kernels = [kernel for kernel in place.store.kernels(name, "cpu", dtype) if eligible(kernel)]
+        candidates = sorted(kernels, key=lambda kernel: (_is_measured_on(kernel, group), kernel.low), reverse=True)
         admitted = next((a for a in candidates if is_admitted(place, folder, a)), None)
         if admitted is not None:
             found[name] = admitted
     return found
+
+
+def _is_measured_on(kernel: Accepted, group: str | None) -> bool:
+    return any(m.workload.split("/")[0] == group for m in kernel.verdict.measurements)
 
 
 def is_admitted(place: Workplace, folder: TargetFolder, accepted: Accepted) -> bool:

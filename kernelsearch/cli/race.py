@@ -35,7 +35,7 @@ class Request:
 def run(request: Request) -> tuple[dict[str, Any], int]:
     described = describe_config(request.config)
     place = open_workplace(request.threads)
-    kernels = choose_kernels(place, request.kernels, request.dtype, request.targets)
+    kernels = choose_kernels(place, request.kernels, request.config, request.dtype, request.targets)
     if not kernels:
         raise UsageError(
             f"kernels={request.kernels!r}: no such kernel for {request.dtype} on this machine; "

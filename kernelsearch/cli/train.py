@@ -29,7 +29,7 @@ class Request:
 def run(request: Request) -> tuple[dict[str, Any], int]:
     command = trainer_command("train")
     place = open_workplace(request.threads)
-    kernels = choose_kernels(place, request.kernels, request.dtype)
+    kernels = choose_kernels(place, request.kernels, request.config, request.dtype)
     console = open_console(stderr=True)
     names = ", ".join(f"{name} {kernel.digest[:12]}" for name, kernel in sorted(kernels.items()))
     console.print(f"kernels: {names or f'none ({request.kernels}), PyTorch runs everything'}", markup=False)

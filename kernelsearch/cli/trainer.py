@@ -33,12 +33,14 @@ def trainer_command(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", trainer_module(name))
 
 
-def choose_kernels(place: Workplace, which: str, dtype: str, targets: tuple[str, ...] = ()) -> dict[str, Accepted]:
-    """The kernels a run may use, judged again here where they must be; empty for "none"."""
+def choose_kernels(
+    place: Workplace, which: str, config: str, dtype: str, targets: tuple[str, ...] = ()
+) -> dict[str, Accepted]:
+    """The kernels a run of this configuration may use, judged again here where they must be; empty for "none"."""
     if which == "none":
         return {}
     folders = [place.target(name) for name in targets] if targets else place.folders()
-    return usable_kernels(place, folders, dtype, is_promoted_only=which == "promoted")
+    return usable_kernels(place, folders, dtype, config, is_promoted_only=which == "promoted")
 
 
 def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> dict[str, Any]:

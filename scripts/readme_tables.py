@@ -1,0 +1,111 @@
+"""Writes the README's results between its two markers from the JSON in bench/results/.
+
+python scripts/readme_tables.py          rewrite
+python scripts/readme_tables.py --check  status 1 if the README does not say what the files say
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "bench" / "results"
+BEGIN, END = "<!-- results: begin (generated, do not edit) -->", "<!-- results: end -->"
+
+
+def newest(device: Path, name: str) -> dict[str, Any] | None:
+    """The latest `DATE-name.json` of a device, with its date and file."""
+    files = sorted(device.glob(f"*-{name}.json"))
+    if not files:
+        return None
+    found: dict[str, Any] = json.loads(files[-1].read_text())
+    return {**found, "date": files[-1].name.removesuffix(f"-{name}.json"), "file": files[-1]}
+
+
+def kernels_table(bench: dict[str, Any]) -> list[str]:
+    lines = [
+        (
+            f"Kernels as training calls them, {bench['device']}, {bench['threads']} threads, {bench['date']} "
+            f"(`kernelsearch bench`, [all figures]({bench['file'].relative_to(ROOT)})); ratios with their 95% intervals:"
+        ),
+        "",
+        "| target | workload | dtype | pass | us | against eager | strongest other rival | of speed of light |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in bench["results"]:
+        if row["kernel"] is None:
+            continue
+        others = {name: v for name, v in row["vs"].items() if name != "eager"}
+        strongest = min(others, key=lambda name: others[name]["speedup"], default=None)
+        rival = f"{strongest} {ratio(others[strongest])}" if strongest else "-"
+        lines.append(
+            f"| {row['target']} | {row['workload']} | {row['dtype']} | {row['pass']} | {row['us']['kernel']:.0f} "
+            f"| {ratio(row['vs']['eager'])} | {rival} | {row['speed_of_light']:.0%} |"
+        )
+    return [*lines, ""]
+
+
+def race_table(race: dict[str, Any]) -> list[str]:
+    baseline, promoted = race["baseline"], race["promoted"]
+    rows = [
+        f"| {name} | {side['seconds']:.1f} | {side['steps']} | {side['tokens_per_second']:.0f} "
+        f"| {side['val_bpb']:.4f} |"
+        for name, side in (("eager PyTorch", baseline), ("with the kernels", promoted))
+    ]
+    return [
+        (
+            f"`kernelsearch race --config {race['config']}` to {race['target_bpb']} bits per byte, same machine "
+            f"([curves]({race['file'].relative_to(ROOT)})): **{race['speedup']:.2f}x** "
+            f"[{race['low']:.2f}, {race['high']:.2f}] sooner, losses {race['equality']}."
+        ),
+        "",
+        "| side | seconds to target | steps | tokens/s | bits per byte |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def clock_lines(device: Path) -> list[str]:
+    found = [newest(device, name) for name in ("false-wins", "false-wins-busy")]
+    parts = [
+        f"{result['called_faster']} of {result['decisions']}" + (" beside a busy neighbour" if result["busy"] else "")
+        for result in found
+        if result
+    ]
+    return (
+        [f"Identical programs called faster by the clock: {', '.join(parts)} (`bench/false_wins.py`).", ""]
+        if parts
+        else []
+    )
+
+
+def ratio(value: dict[str, float]) -> str:
+    return f"{value['speedup']:.2f}x [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def render() -> str:
+    lines: list[str] = []
+    for device in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
+        race, bench = newest(device, "race-tiny"), newest(device, "bench-tiny")
+        lines += race_table(race) if race else []
+        lines += kernels_table(bench) if bench else []
+        lines += clock_lines(device)
+    return "\n".join(lines)
+
+
+def main() -> int:
+    text = README.read_text()
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    wanted = f"{head}{BEGIN}\n\n{render()}\n{END}{tail}"
+    if "--check" in sys.argv[1:]:
+        return int(text != wanted)
+    README.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
