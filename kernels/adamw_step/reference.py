@@ -5,6 +5,9 @@ from torch import Tensor
 
 OPERATIONS = 16  # on the longest path of an element
 
+# Rows along this axis do not depend on each other: the judge may compare any of them.
+adamw_step_ROW_AXIS = "E"  # noqa: N816
+
 
 def adamw_step(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:
     p, g, m, v = (inputs[name] for name in ("p", "g", "m", "v"))

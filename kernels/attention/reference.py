@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+# Rows along this axis do not depend on each other: the judge may compare any of them.
+attention_ROW_AXIS = "B"  # noqa: N816
+
 
 def attention(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:
     """Head by head; checkpointed, so that autograd holds the T x T matrices of one head only."""
