@@ -34,6 +34,8 @@ stamp_for() { { printf '%s\n%s\n' "$checkout" "$1"; cat "$checkout/pyproject.tom
 
 has_stamp() { [ -f "$venv/stamp-$1" ] && [ "$(cat "$venv/stamp-$1")" = "$(stamp_for "$1")" ]; }
 
+is_ready() { has_stamp "$1" || has_stamp "$1,dev"; } # what the tests need holds what a run needs
+
 make_venv() {
     if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
         say "making $venv with $("$python" --version)"
@@ -60,11 +62,11 @@ install() {
 
 prepare() {
     check_tools
-    has_stamp "$1" && return
+    if is_ready "$1"; then return; fi
     mkdir -p "$venv"
     exec 9>"$venv/lock"
     if command -v flock >/dev/null; then flock 9; fi
-    if ! has_stamp "$1"; then
+    if ! is_ready "$1"; then
         make_venv
         install "$1"
     fi
