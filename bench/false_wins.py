@@ -1,6 +1,7 @@
 """How often identical programs are called faster, decided as a verdict decides: `python bench/false_wins.py`.
 
-Both contenders run the same stock operator in this process. With --gain PERCENT the candidate does that much less work than the baseline (a planted true gain),
+Both contenders run the same stock operator in this process. With
+--gain PERCENT the candidate does that much less work than the baseline (a planted true gain),
 and the share of decisions that see it is the clock's power. Writes nothing; prints one JSON document.
 """
 
