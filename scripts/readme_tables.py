@@ -28,7 +28,8 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
     lines = [
         (
             f"Kernels as training calls them, {bench['device']}, {bench['threads']} threads, {bench['date']} "
-            f"(`kernelsearch bench`, [all figures]({bench['file'].relative_to(ROOT)})); ratios with their 95% intervals:"
+            "(`kernelsearch bench`, [all figures]("
+            f"{bench['file'].relative_to(ROOT)})); ratios with their 95% intervals:"
         ),
         "",
         "| target | workload | dtype | pass | us | against eager | strongest other rival | of speed of light |",

@@ -26,6 +26,7 @@ from kernelsearch.verify.run import CandidateFailure, Run, Tensors
 
 SMOKE_CASES = 3
 EDGES_PER_REGIME = 2
+CONTROL_DRAWS = 8
 EXTENTS = (1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 97, 127, 128, 129, 160, 255, 256, 257)
 MAXIMUM_ELEMENTS = 60_000
 
@@ -196,17 +197,26 @@ def determinism(folder: TargetFolder, run: Run, fresh: Run, dtype: str, rng: np.
 
 
 def negative_controls(folder: TargetFolder, dtype: str, rng: np.random.Generator) -> None:
-    """Zeros, a constant, an input passed through and stale results must each be refused by this very judge."""
+    """Zeros, a constant, an input passed through and stale results must each be refused by this very judge.
+
+    A draw may happen to have such an answer (every target ignored: the loss is zero); several draws may not.
+    """
     for entry in folder.target.entries:
         workload = _by_size(_edges(folder, entry, dtype))[-1]
-        case, other = (make_case(folder, workload, "normal", rng) for _ in range(2))
-        expected, stale = expect(folder, case), expect(folder, other)
-        for control, fake in _fakes(case, expected, stale):
-            if not _is_refused(folder, entry, dtype, fake, expected):
-                raise Infrastructure(
-                    f"target={folder.target.name!r} entry={entry.name!r}: the judge would accept {control}; "
-                    "its inputs or magnitudes cannot tell right from wrong"
-                )
+        accepted: set[str] = set()
+        for draw in range(CONTROL_DRAWS):
+            case, other = (make_case(folder, workload, "normal", rng) for _ in range(2))
+            expected, stale = expect(folder, case), expect(folder, other)
+            fakes = dict(_fakes(case, expected, stale))
+            passed = {name for name, fake in fakes.items() if not _is_refused(folder, entry, dtype, fake, expected)}
+            accepted = passed if draw == 0 else accepted & passed
+            if not accepted:
+                break
+        else:
+            raise Infrastructure(
+                f"target={folder.target.name!r} entry={entry.name!r}: the judge would accept {' and '.join(accepted)}; "
+                "its inputs or magnitudes cannot tell right from wrong"
+            )
 
 
 def _is_refused(folder: TargetFolder, entry: Entry, dtype: str, fake: Mapping[str, Tensor], expected: Expected) -> bool:
