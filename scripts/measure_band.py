@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,9 +53,9 @@ class PermutedRows:
 
 
 def train(config_name: str, seed: int, variant: str, threads: int, cache_dir: Path) -> dict[str, Any]:
-    """One run to the end of its schedule; variant is "baseline", "rows" or "threads" (half of them)."""
+    """One run to the end of its schedule; variant is "baseline", "rows" or "threads" (twice as many)."""
     tune_allocator()
-    torch.set_num_threads(max(threads // 2, 1) if variant == "threads" else threads)
+    torch.set_num_threads(2 * threads if variant == "threads" else threads)
     trainer = Trainer(named_config(config_name), Ops.eager(), torch.device("cpu"), torch.float32, seed, cache_dir)
     if variant == "rows":
         trainer.loader = PermutedRows(trainer.loader, torch.Generator().manual_seed(seed))
@@ -102,11 +103,14 @@ def cpu_model() -> str:
 
 def measure_band(arguments: argparse.Namespace) -> dict[str, Any]:
     """The envelope over all pairs, and the baselines' curves, from which a target is chosen."""
-    baselines = {seed: train_apart(arguments, seed, "baseline") for seed in range(1, arguments.seeds + 1)}
-    others = [(seed, "rows") for seed in baselines] + [(1, "threads")]
-    pairs = [compare(baselines[seed], train_apart(arguments, seed, variant)) for seed, variant in others]
+    seeds = range(1, arguments.seeds + 1)
+    wanted = [(seed, variant) for variant in ("baseline", "rows") for seed in seeds] + [(1, "threads")]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = list(pool.map(lambda run: train_apart(arguments, *run), wanted))
+    baselines = {run["seed"]: run for run in runs if run["variant"] == "baseline"}
+    pairs = [compare(baselines[run["seed"]], run) for run in runs if run["variant"] != "baseline"]
     return {
-        "runs": len(baselines) + len(pairs),
+        "runs": len(runs),
         "max_loss_gap": max(pair["max_loss_gap"] for pair in pairs),
         "bpb_gap": max(pair["bpb_gap"] for pair in pairs),
         "final_bpb_gap": max(pair["final_bpb_gap"] for pair in pairs),
@@ -129,7 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="tiny")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a run")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--cache-dir", type=Path, required=True)
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
