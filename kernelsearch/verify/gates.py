@@ -74,6 +74,7 @@ def compare_all(folder: TargetFolder, case: Case, got: Tensors, expected: Expect
             expected.baseline[name],
             expected.terms[name],
             accumulator,
+            case.regime,
         )
         if wrong is not None:
             status = Status.GRADIENT if name in gradients else Status.MISMATCH

@@ -82,3 +82,14 @@ def test_a_nan_that_the_exact_result_has_is_none():
     for tensor in (y, oracle):
         tensor[0, 0] = float("nan")
     assert find_difference(y, oracle, magnitude, y, K, 2.0**-24) is None
+
+
+def test_repeating_terms_may_round_all_the_same_way():
+    ones = torch.full((1, 4096), 0.1)
+    serial_sum = torch.zeros(1)
+    for k in range(4096):
+        serial_sum = serial_sum + ones[:, k]
+    oracle, magnitude = ones.double().sum(1), ones.double().sum(1)
+    found = [find_difference(serial_sum, oracle, magnitude, ones.sum(1), 4096, 2.0**-24, r) for r in ("normal", "ties")]
+    assert found[0] is not None
+    assert found[1] is None
