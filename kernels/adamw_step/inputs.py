@@ -19,6 +19,8 @@ REGIMES: tuple[str, ...] = (
     "first_step",
     "trained",
 )
+# What a training step has, in values and output gradients.
+TIMED = ("trained", "normal")
 OUTPUT_GRADIENT_REGIMES: tuple[str, ...] = ()
 
 

@@ -22,6 +22,8 @@ REGIMES: tuple[str, ...] = (
     "trained",
 )
 OUTPUT_GRADIENT_REGIMES: tuple[str, ...] = ("normal", "rows", "ones", "zeros", "huge")
+# What a training step has, in values and output gradients.
+TIMED = ("trained", "normal")
 
 
 def make(entry: str, sizes: Sizes, parameters: dict, regime: str, rng: np.random.Generator) -> dict[str, ndarray]:

@@ -24,12 +24,14 @@ REGIMES: tuple[str, ...] = (
     "trained",
 )
 OUTPUT_GRADIENT_REGIMES: tuple[str, ...] = ("normal", "rows", "mean", "ones", "zeros", "huge")
+# What a training step has, in values and output gradients: no target is ignored there.
+TIMED = ("step", "mean")
 
 
 def make(entry: str, sizes: Sizes, parameters: dict, regime: str, rng: np.random.Generator) -> dict[str, ndarray]:
     N, V = sizes["N"], sizes["V"]
-    targets = _targets(N, V, rng)
-    x = rng.standard_normal((N, V))
+    targets = rng.integers(0, V, N) if regime == "step" else _targets(N, V, rng)
+    x = rng.standard_normal((N, V), dtype=np.float32)
     values = {
         "normal": lambda: x,
         "small": lambda: 1e-4 * x,
@@ -43,6 +45,7 @@ def make(entry: str, sizes: Sizes, parameters: dict, regime: str, rng: np.random
         "integers": lambda: rng.integers(-20, 21, (N, V)).astype(float),
         "saturated": lambda: np.sign(x) * rng.choice([100.0, 140.0, 1e4, 1e30], (N, V)),
         "trained": lambda: _trained(x, targets),
+        "step": lambda: _trained(x, targets),
     }
     return {"logits": values[regime](), "targets": targets}
 
@@ -68,7 +71,8 @@ def _spiked(x: ndarray, rng: np.random.Generator) -> ndarray:
 def _trained(x: ndarray, targets: ndarray) -> ndarray:
     """Most logits well below zero, the target's often on top."""
     rows = np.flatnonzero(targets >= 0)
-    x = 2.0 * x - 4.0
+    x *= 2.0
+    x -= 4.0
     x[rows, targets[rows]] += 12.0 * (np.arange(len(rows)) % 4 != 0)
     return x
 

@@ -23,7 +23,7 @@ from kernelsearch.spec import Entry, TargetFolder, Workload
 from kernelsearch.timing.environment import cpu_model
 from kernelsearch.timing.roofline import Peaks, measured_peaks
 from kernelsearch.timing.statistics import bootstrap_medians
-from kernelsearch.verify.case import Case, make_case
+from kernelsearch.verify.case import Case, make_timed_case
 
 WINDOW_S = 0.02
 MINIMUM_ROUNDS = 11
@@ -96,7 +96,7 @@ def _bench_workload(
         functions["compile"] = torch.compile(eager, dynamic=False)
     if entry.name in kernels:
         functions = {KERNEL: kernels[entry.name], **functions}
-    case = make_case(folder, workload, "normal", np.random.default_rng())
+    case = make_timed_case(folder, workload, np.random.default_rng())
     passes = ["forward", "forward+backward"] if entry.has_backward else ["forward"]
     return [
         _compare(entry, case, workload, functions, accepted, peaks, seconds, backward=name != "forward")

@@ -23,6 +23,7 @@ from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
 from kernelsearch.spec.workload import Workload
+from kernelsearch.timing.allocator import release_freed_memory
 from kernelsearch.timing.clock import Effort
 from kernelsearch.timing.roofline import measured_peaks
 from kernelsearch.timing.statistics import Interval, Samples, is_faster, weighted_speedup
@@ -82,6 +83,7 @@ class _Trial:
         accepted = False
         status, detail, counterexample = Status.PASSED, "", None
         try:
+            release_freed_memory()
             torch.set_num_threads(1)  # two spinning threads of the oracle would suffer from any busy neighbour
             self._verify()
             torch.set_num_threads(self._judge.threads)

@@ -12,6 +12,12 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD_BYTES = 256 << 20
 
 
+def release_freed_memory() -> None:
+    """Gives free pages back to the system once; what follows must warm up again before it is timed."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Makes malloc keep what is freed, for the whole process; False where the C library is not glibc."""
     if platform.libc_ver()[0] != "glibc":

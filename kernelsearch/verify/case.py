@@ -11,7 +11,7 @@ from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.run import Tensors
 
-ROW_SHARE = 4
+ROW_SHARE, ROW_ELEMENTS = 4, 2**20
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64}
 
 
@@ -36,13 +36,24 @@ def make_case(folder: TargetFolder, workload: Workload, regime: str, rng: np.ran
 
     Output gradients are benign with benign values, else of a kind drawn on its own (per row, ones, zeros, huge, ...).
     """
+    kinds = folder.module("inputs").OUTPUT_GRADIENT_REGIMES
+    kind = str(rng.choice(kinds)) if kinds and regime != "normal" else "normal"
+    return _draw(folder, workload, regime, kind, rng)
+
+
+def make_timed_case(folder: TargetFolder, workload: Workload, rng: np.random.Generator) -> Case:
+    """Values as a training step has them: what a kernel may skip on other values is not what training gains."""
+    regime, kind = folder.module("inputs").TIMED
+    return _draw(folder, workload, regime, kind, rng)
+
+
+def _draw(folder: TargetFolder, workload: Workload, regime: str, kind: str, rng: np.random.Generator) -> Case:
     entry = folder.target.entry(workload.entry)
     made = folder.module("inputs")
     arrays = made.make(entry.name, workload.sizes, workload.parameters, regime, rng)
     inputs = {t.name: _tensor(arrays[t.name], t.element(workload.dtype), t.shape(workload.sizes)) for t in entry.inputs}
     gradients = None
     if entry.has_backward:
-        kind = "normal" if regime == "normal" else str(rng.choice(made.OUTPUT_GRADIENT_REGIMES))
         drawn = made.make_output_gradients(entry.name, workload.sizes, kind, rng)
         gradients = {
             t.name: _tensor(drawn[t.name], t.element(workload.dtype), t.shape(workload.sizes))
@@ -54,7 +65,9 @@ def make_case(folder: TargetFolder, workload: Workload, regime: str, rng: np.ran
 def take_rows(
     folder: TargetFolder, case: Case, got: Tensors, rng: np.random.Generator
 ) -> tuple[Case, dict[str, Tensor]]:
-    """A random quarter of the independent rows of a case and of its results, where the reference names such an axis.
+    """Random rows of a case and of its results, where the reference names an axis of independent ones.
+
+    At most a quarter of them, and a million elements of the largest tensor.
 
     The float64 oracle is many times dearer than the kernel; rows that nobody could predict are as good as all.
     """
@@ -63,7 +76,8 @@ def take_rows(
     if axis is None:
         return case, dict(got)
     size = case.workload.sizes[axis]
-    count = -(-size // ROW_SHARE)
+    largest = max(int(np.prod(t.shape(case.workload.sizes), dtype=np.int64)) for t in entry.inputs)
+    count = max(1, min(-(-size // ROW_SHARE), ROW_ELEMENTS * size // largest))
     start = int(rng.integers(0, size - count + 1))
     specs = (*entry.inputs, *entry.outputs, *entry.output_gradients(), *entry.input_gradients())
     axes = {t.name: t.axes for t in specs}

@@ -10,7 +10,7 @@ the largest is noisy, the mean separates a downcast from a reordering by orders 
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 import torch
 from torch import Tensor
@@ -62,8 +62,11 @@ def find_difference(
     ours = scaled_errors(y, oracle, magnitude, accumulator)
     theirs = scaled_errors(baseline, oracle, magnitude, accumulator)
     growth = terms if regime in REPEATING else sqrt(terms)
-    largest = max(RULE.max_over_baseline * theirs.largest, RULE.max_floor + RULE.max_per_growth * growth)
-    rms = max(RULE.rms_over_baseline * theirs.rms, RULE.rms_floor + RULE.rms_per_growth * growth)
+    max_floor = RULE.max_floor + RULE.max_per_growth * growth
+    rms_floor = RULE.rms_floor + RULE.rms_per_growth * growth
+    largest = max(RULE.max_over_baseline * theirs.largest, max_floor)
+    # Few elements have no reliable mean: one of them may be as far off as the largest may.
+    rms = max(RULE.rms_over_baseline * theirs.rms, hypot(rms_floor, max_floor / sqrt(max(y.numel(), 1))))
     # not (error <= bound): written this way so that NaN fails.
     if not ours.largest <= largest:
         return "has an element further from the exact result than rounding explains"

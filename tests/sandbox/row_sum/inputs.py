@@ -2,6 +2,7 @@ import numpy as np
 
 REGIMES = ("normal", "large")
 OUTPUT_GRADIENT_REGIMES = ("normal", "ones")
+TIMED = ("normal", "normal")
 
 
 def make(entry, sizes, parameters, regime, rng):
