@@ -12,6 +12,8 @@ from kernelsearch.dispatch.store import Accepted
 from kernelsearch.errors import EnvironmentMissing, UsageError
 
 FACTORY = "kernelsearch.dispatch.factory:promoted"
+# The largest gap of n equal pairs is exceeded by one in n + 1 further ones; n is four for the configuration tiny.
+BAND_FACTOR = 2.0
 PACKAGES = ("pyarrow", "rustbpe", "tiktoken")
 
 
@@ -55,14 +57,17 @@ def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> 
 
 
 def read_band(config: str) -> dict[str, float] | None:
-    """The loss gaps that runs differing only in rounding showed, as the trainer's project measured them."""
+    """Loss gaps up to which two runs count as equal: BAND_FACTOR times what runs that differ only in rounding showed."""
     package = importlib.util.find_spec("nanochat")
     assert package is not None and package.submodule_search_locations
     file = Path(next(iter(package.submodule_search_locations))) / "bands.json"
     try:
-        bands: dict[str, dict[str, float]] = json.loads(file.read_text())
+        bands: dict[str, dict[str, Any]] = json.loads(file.read_text())
     except OSError:
         return None
     except json.JSONDecodeError as error:
         raise UsageError(f"{file}: cannot be read ({error})") from None
-    return bands.get(config)
+    measured = bands.get(config)
+    if measured is None:
+        return None
+    return {name: BAND_FACTOR * float(measured[name]) for name in ("max_loss_gap", "bpb_gap")}
