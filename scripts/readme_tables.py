@@ -45,6 +45,8 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
             f"| {row['target']} | {row['workload']} | {row['dtype']} | {row['pass']} | {row['us']['kernel']:.0f} "
             f"| {ratio(row['vs']['eager'])} | {rival} | {row['speed_of_light']:.0%} |"
         )
+    if not any("compile" in row["vs"] for row in bench["results"]):
+        lines += ["", "torch.compile was not measured in this run (`kernelsearch bench --compile` does)."]
     return [*lines, ""]
 
 

@@ -4,6 +4,7 @@ Unlike the judge's clock this goes through the registered operator and autograd,
 step pays. Ratios come from windows of the same round; every contender gets the same inputs under one allocator.
 """
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _bench_workload(
     eager = getattr(baseline, entry.name)
     rivals = getattr(baseline, "RIVALS", {})
     functions = {"eager": eager}
-    functions |= {name: f for name, f in rivals.items() if name.split("/")[0] in (entry.name, name)}
+    functions |= {name: rival for name, rival in rivals.items() if _takes(rival, entry)}
     if compiled:
         functions["compile"] = torch.compile(eager, dynamic=False)
     if entry.name in kernels:
@@ -141,6 +142,15 @@ def _compare(
         "speed_of_light": light_us / medians[first.name],
         "vs": {c.name: _versus(first, c, rng) for c in contenders[1:]} if first.name == KERNEL else {},
     }
+
+
+def _takes(rival: Callable[..., Any], entry: Entry) -> bool:
+    """Whether a rival serves this entry: a target's rivals are told apart by their arguments."""
+    try:
+        inspect.signature(rival).bind(*entry.inputs, **{p.name: 0 for p in entry.parameters})
+    except TypeError:
+        return False
+    return True
 
 
 def _make_call(entry: Entry, case: Case, function: Callable[..., Any], *, backward: bool) -> Callable[[], Any]:

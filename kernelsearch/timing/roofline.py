@@ -18,7 +18,7 @@ from kernelsearch.spec.target import Work
 
 FOOTPRINTS = tuple(2**k for k in (18, 20, 22, 24, 26, 28))
 MATRIX = 1024
-REPEATS = 7
+REPEATS = 30
 IMPOSSIBLE_FACTOR = 4.0
 
 
