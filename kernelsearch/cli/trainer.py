@@ -57,7 +57,7 @@ def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> 
 
 
 def read_band(config: str) -> dict[str, float] | None:
-    """Loss gaps up to which two runs count as equal: BAND_FACTOR times what runs that differ only in rounding showed."""
+    """Gaps up to which two runs count as equal: BAND_FACTOR times those of runs that differ in rounding alone."""
     package = importlib.util.find_spec("nanochat")
     assert package is not None and package.submodule_search_locations
     file = Path(next(iter(package.submodule_search_locations))) / "bands.json"
