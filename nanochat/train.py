@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
             report(f"error: {error}")
             return 2
         record = {**run(trainer, options, interrupt), "ops": report_ops()}
-    if record["ops"] is not None:
+    if record["ops"] is not None and not options.json:
         report(f"ops {json.dumps(record['ops'])}")
     if options.json:
         print(json.dumps(record))

@@ -5,6 +5,7 @@ symbols resolve at load time to the one OpenMP runtime that the process already 
 against each other for the same cores. No -ffast-math: loading such an object flips flush-to-zero for the process.
 """
 
+import errno
 import os
 import platform
 import resource
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from kernelsearch.build.abi import abi_header
 from kernelsearch.digest import digest, digest_files
-from kernelsearch.errors import BuildError, EnvironmentMissing
+from kernelsearch.errors import BuildError, EnvironmentMissing, Infrastructure
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.target import Target
 
@@ -100,8 +101,11 @@ def _compile(source: str, header: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         folder = Path(scratch)
-        (folder / "kernel.cpp").write_text(source)
-        (folder / "abi.h").write_text(header)
+        try:
+            (folder / "kernel.cpp").write_text(source)
+            (folder / "abi.h").write_text(header)
+        except OSError as error:
+            raise Infrastructure(f"cannot write to {path.parent}: {error.strerror}") from None
         _run_compiler([*FLAGS, "-include", "abi.h", "-I", str(INCLUDE), "-c", "kernel.cpp", "-o", "kernel.o"], folder)
         _run_compiler(["-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so"], folder)
         os.replace(folder / "kernel.so", path)
@@ -123,6 +127,10 @@ def _run_compiler(arguments: list[str], folder: Path) -> None:
         raise BuildError(f"the compiler did not finish within {TIMEOUT_S} s") from None
     if done.returncode != 0:
         text = done.stdout.decode(errors="replace").replace(str(folder) + "/", "")
+        if os.strerror(errno.ENOSPC) in text:
+            raise Infrastructure(
+                f"the disk that holds {folder.parent} is full: free some space, or move KERNELSEARCH_HOME"
+            )
         raise BuildError(text[:MAXIMUM_MESSAGE].strip() or f"the compiler ended with status {done.returncode}")
 
 

@@ -45,7 +45,21 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     for option, value in (("--until-bpb", request.until_bpb), ("--steps", request.steps), ("--data-dir", request.data)):
         arguments += [option, str(value)] if value is not None else []
     arguments += ["--resume"] if request.is_resumed else []
-    return _run_trainer([*command, *arguments])
+    answer, status = _run_trainer([*command, *arguments])
+    for line in summarise_launches(answer.get("ops") or {}):
+        console.print(line, markup=False)
+    return answer, status
+
+
+def summarise_launches(report: dict[str, Any]) -> list[str]:
+    """One line a kernel: how often it ran, and what fell back to the baseline for which reason."""
+    lines = []
+    for entry, kernel in report.get("kernels", {}).items():
+        launches = kernel["launches"]
+        missed = ", ".join(f"{count} fell back ({reason})" for reason, count in kernel["fallbacks"].items())
+        counts = f"{launches['forward']} forward, {launches['backward']} backward launches"
+        lines.append(f"{entry} {kernel['digest'][:12]}: {counts}" + (f"; {missed}" if missed else ""))
+    return lines + [f"{entry}: baseline ({reason})" for entry, reason in report.get("reasons", {}).items()]
 
 
 def _run_trainer(command: list[str]) -> tuple[dict[str, Any], int]:

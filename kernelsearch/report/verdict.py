@@ -31,14 +31,14 @@ def render_measurements(measurements: tuple[Measurement, ...]) -> Table:
     this machine could not tell two identical programs apart in the same rounds.
     """
     table = Table(box=None, pad_edge=False)
-    table.add_column("workload")
+    table.add_column("workload", no_wrap=True)
     table.add_column("pass")
     for title in ("speedup", "candidate us", "baseline us", "speed of light", "A/A noise", "calls a step"):
         table.add_column(title, justify="right", no_wrap=title == "speedup")
     for m in measurements:
         table.add_row(
             foreign(m.workload),
-            foreign(m.passes),
+            foreign(m.passes.replace("forward", "fwd").replace("backward", "bwd")),
             Text(format_interval(m.speedup, m.low, m.high)),
             Text(format_us(m.candidate_us)),
             Text(format_us(m.baseline_us)),

@@ -6,6 +6,7 @@ becomes a CandidateFailure; whatever happens, `close` ends the whole process.
 """
 
 import ctypes
+import errno
 import fcntl
 import importlib.util
 import mmap
@@ -217,6 +218,10 @@ def runner_program(cache_dir: Path) -> Path:
         made = Path(scratch) / "runner"
         command = [cpp.compiler(), str(source), *flags, "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True)
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise Infrastructure(
+                f"the disk that holds {path.parent} is full: free some space, or move KERNELSEARCH_HOME"
+            )
         if done.returncode != 0:
             raise EnvironmentMissing(f"the runner does not compile here: {done.stderr.strip()[:600]}")
         os.replace(made, path)

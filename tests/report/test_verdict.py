@@ -17,7 +17,7 @@ def test_an_accepted_verdict_shows_its_proof():
 
 def test_a_measurement_shows_latencies_share_of_speed_of_light_and_noise():
     row = next(line for line in show(render_verdict(make_trial(8, 1.4).verdict)).splitlines() if "tiny/full" in line)
-    assert " ".join(row.split()) == "tiny/full forward+backward 1.500x [1.400, 1.600] 20.0 30.0 25% 1.1% 4"
+    assert " ".join(row.split()) == "tiny/full fwd+bwd 1.500x [1.400, 1.600] 20.0 30.0 25% 1.1% 4"
 
 
 def test_a_rejected_verdict_names_the_gate_and_the_counterexample():
