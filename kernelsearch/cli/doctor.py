@@ -10,9 +10,10 @@ import torch
 from rich.console import Console
 
 from kernelsearch.build import cpp
+from kernelsearch.build.openmp import openmp_library
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
-from kernelsearch.sandbox.session import Session, openmp_library, protection_names
+from kernelsearch.sandbox.session import Session, protection_names
 from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
 
 EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}
@@ -58,8 +59,9 @@ def _compiler() -> Finding:
 
 
 def _torch() -> Finding:
-    openmp = openmp_library()
-    return Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads, OpenMP {openmp or 'none'}")
+    found = _try("OpenMP", openmp_library)
+    value = f"{torch.__version__}, {torch.get_num_threads()} threads, OpenMP {found.value}"
+    return Finding("torch", found.is_ok, value, found.remedy)
 
 
 def _allocator(place: Workplace) -> Finding:

@@ -10,31 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kernelsearch.build.abi import Function
-from kernelsearch.errors import EnvironmentMissing
+from kernelsearch.build.openmp import openmp_library
 
 ARGUMENT_TYPES: dict[str, Any] = {"int64_t": ctypes.c_int64, "float": ctypes.c_float}
 
 
 @cache
-def openmp_runtime() -> str:
-    """Make torch's own libgomp (the system's, where torch brings none) visible to every library loaded later."""
-    package = Path(torch.__file__).parent
-    own = [*sorted((package / "lib").glob("libgomp*")), *sorted((package.parent / "torch.libs").glob("libgomp*"))]
-    name = str(own[0]) if own else "libgomp.so.1"
-    try:
-        ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
-    except OSError as error:
-        raise EnvironmentMissing(f"no OpenMP runtime: {error}. Install libgomp1 (Debian, Ubuntu) or libgomp") from None
-    return name
-
-
-@cache
 def load_library(path: Path) -> ctypes.CDLL:
     """The shared object at `path`, loaded once for the process; it is never unloaded."""
-    openmp_runtime()
+    ctypes.CDLL(openmp_library(), mode=ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(str(path))
 
 

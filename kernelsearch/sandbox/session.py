@@ -5,10 +5,8 @@ against a new writable mapping); outputs are poisoned before and copied out afte
 becomes a CandidateFailure; whatever happens, `close` ends the whole process.
 """
 
-import ctypes
 import errno
 import fcntl
-import importlib.util
 import mmap
 import os
 import select
@@ -23,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from kernelsearch.build import cpp
+from kernelsearch.build.openmp import openmp_library
 from kernelsearch.digest import digest
 from kernelsearch.errors import EnvironmentMissing, Infrastructure
 from kernelsearch.spec.record import Status
@@ -226,21 +225,6 @@ def runner_program(cache_dir: Path) -> Path:
             raise EnvironmentMissing(f"the runner does not compile here: {done.stderr.strip()[:600]}")
         os.replace(made, path)
     return path
-
-
-@cache
-def openmp_library() -> str:
-    """The OpenMP runtime that torch brings, so that candidate and training run on the same one; else the system's."""
-    spec = importlib.util.find_spec("torch")
-    if spec is not None and spec.origin is not None:
-        for folder in (Path(spec.origin).parent / "lib", Path(spec.origin).parent.parent / "torch.libs"):
-            for file in sorted(folder.glob("libgomp*.so*")):
-                return str(file)
-    try:
-        ctypes.CDLL("libgomp.so.1")
-    except OSError:
-        return ""
-    return "libgomp.so.1"
 
 
 def _region(name: str, size: int) -> tuple[mmap.mmap, int]:
