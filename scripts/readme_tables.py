@@ -47,6 +47,10 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
         )
     if not any("compile" in row["vs"] for row in bench["results"]):
         lines += ["", "torch.compile was not measured in this run (`kernelsearch bench --compile` does)."]
+    lost = [r for r in bench["results"] if r["kernel"] and any(v["low"] < 1.0 for v in r["vs"].values())]
+    if lost:
+        names = sorted({f"{r['workload']} ({r['pass']})" for r in lost})
+        lines += ["", f"Not ahead of every rival: {', '.join(names)}."]
     return [*lines, ""]
 
 

@@ -5,6 +5,7 @@ step pays. Ratios come from windows of the same round; every contender gets the 
 """
 
 import inspect
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def run(
     from kernelsearch.build import cpp
 
     place = open_workplace(threads)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place.cache_dir / "inductor"))
     folders = [place.target(name) for name in names] if names else place.folders()
     kernels = usable_kernels(place, folders, dtype, group or DEFAULT_GROUP, is_promoted_only=False)
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
