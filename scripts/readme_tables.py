@@ -25,10 +25,11 @@ def newest(device: Path, name: str) -> dict[str, Any] | None:
 
 
 def kernels_table(bench: dict[str, Any]) -> list[str]:
+    flag = " --compile" if any("compile" in row["vs"] for row in bench["results"]) else ""
     lines = [
         (
             f"Kernels as training calls them, {bench['device']}, {bench['threads']} threads, {bench['date']} "
-            "(`kernelsearch bench`, [all figures]("
+            f"(`kernelsearch bench{flag}`, [all figures]("
             f"{bench['file'].relative_to(ROOT)})); ratios with their 95% intervals:"
         ),
         "",
@@ -45,7 +46,7 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
             f"| {row['target']} | {row['workload']} | {row['dtype']} | {row['pass']} | {row['us']['kernel']:.0f} "
             f"| {ratio(row['vs']['eager'])} | {rival} | {row['speed_of_light']:.0%} |"
         )
-    if not any("compile" in row["vs"] for row in bench["results"]):
+    if not flag:
         lines += ["", "torch.compile was not measured in this run (`kernelsearch bench --compile` does)."]
     lost = [r for r in bench["results"] if r["kernel"] and any(v["low"] < 1.0 for v in r["vs"].values())]
     if lost:
