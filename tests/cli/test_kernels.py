@@ -1,0 +1,51 @@
+"""Kernels that were accepted under another compiler or CPU: judged again once, before their first use."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernelsearch.cli.kernels import is_admitted
+from kernelsearch.cli.workplace import Workplace
+from kernelsearch.dispatch.store import read_accepted
+from kernelsearch.spec import TargetFolder, library_path
+
+SHIPPED = library_path() / "adamw_step" / "accepted" / "cpu-cpp-float32"
+
+
+@pytest.fixture
+def place(tmp_path: Path):
+    threads = torch.get_num_threads()
+    yield Workplace(tmp_path, library_path(), 1, False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The verdicts that judging again would give, in order; what is left over was not asked for."""
+    verdicts = []
+    monkeypatch.setattr("kernelsearch.cli.kernels.judge_again", lambda place, accepted: verdicts.pop(0))
+    return verdicts
+
+
+def foreign():
+    accepted = read_accepted(SHIPPED)
+    return replace(accepted, fingerprint={**accepted.fingerprint, "cpu": "elsewhere"})
+
+
+def ask(place, accepted) -> bool:
+    return is_admitted(place, TargetFolder(library_path() / "adamw_step"), accepted)
+
+
+def test_a_kernel_from_elsewhere_is_judged_once_and_remembered(place, judged):
+    judged += [replace(foreign().verdict, speedup=1.2), None]
+    assert ask(place, foreign())
+    assert ask(place, foreign())
+    assert judged == [None]
+
+
+@pytest.mark.parametrize("change", [{"status": "MISMATCH"}, {"speedup": 0.9}, {"speedup": None}])
+def test_a_kernel_that_fails_or_is_slower_here_does_not_run(place, judged, change):
+    judged.append(replace(foreign().verdict, **change))
+    assert not ask(place, foreign())
