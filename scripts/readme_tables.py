@@ -66,7 +66,8 @@ def race_table(race: dict[str, Any]) -> list[str]:
         (
             f"`kernelsearch race --config {race['config']}` to {race['target_bpb']} bits per byte, same machine "
             f"([curves]({race['file'].relative_to(ROOT)})): **{race['speedup']:.2f}x** "
-            f"[{race['low']:.2f}, {race['high']:.2f}] sooner, losses {race['equality']}."
+            f"[{race['low']:.2f}, {race['high']:.2f}] sooner, losses {race['equality']} "
+            f"(largest gap {race['max_loss_gap']:.4f}; how the band was set is in bench/LOG.md)."
         ),
         "",
         "| side | seconds to target | steps | tokens/s | bits per byte |",
@@ -84,7 +85,10 @@ def clock_lines(device: Path) -> list[str]:
         if result
     ]
     return (
-        [f"Identical programs called faster by the clock: {', '.join(parts)} (`bench/false_wins.py`).", ""]
+        [
+            f"Identical programs called faster by the clock: {', '.join(parts)} (`bench/false_wins.py`, torch against itself).",
+            "",
+        ]
         if parts
         else []
     )
