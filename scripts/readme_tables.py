@@ -86,7 +86,10 @@ def clock_lines(device: Path) -> list[str]:
     ]
     return (
         [
-            f"Identical programs called faster by the clock: {', '.join(parts)} (`bench/false_wins.py`, torch against itself).",
+            (
+                f"Identical programs called faster by the clock: {', '.join(parts)} "
+                "(`bench/false_wins.py`, torch against itself)."
+            ),
             "",
         ]
         if parts
