@@ -13,7 +13,7 @@ from kernelsearch.build import cpp
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
-from kernelsearch.sandbox.session import Session, protection_names
+from kernelsearch.sandbox.session import Session, native_command, protection_names
 from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
 
 EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}
@@ -85,11 +85,10 @@ def _sandbox(place: Workplace) -> list[Finding]:
     try:
         artifact = cpp.build(target, read_candidate("probe", "cpp", PROBE, "doctor"), "float32", place.cache_dir)
         with Session(
-            artifact.path,
+            native_command(place.cache_dir),
+            artifact.path.read_bytes(),
             ["ks_call_probe_forward"],
-            input_bytes=4096,
-            output_bytes=4096,
-            cache_dir=place.cache_dir,
+            region_bytes=4096,
             threads=1,
         ) as session:
             held = protection_names(session.protections)

@@ -15,7 +15,7 @@ from torch import Tensor
 from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
 from kernelsearch.sandbox.layout import RED_ZONE_BYTES, Binding, Layout, lay_out, view
-from kernelsearch.sandbox.session import INPUT, OUTPUT, Session
+from kernelsearch.sandbox.session import INPUT, OUTPUT, Session, native_command
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.target import Target
@@ -43,11 +43,10 @@ class Execution:
         self.bindings = {e.name: Binding(target, candidate.source, e, symbols) for e in target.entries}
         artifact = cpp.build(target, candidate, dtype, cache_dir)
         self.session = Session(
-            artifact.path,
+            native_command(cache_dir),
+            artifact.path.read_bytes(),
             symbols,
-            input_bytes=region_bytes,
-            output_bytes=region_bytes,
-            cache_dir=cache_dir,
+            region_bytes=region_bytes,
             threads=threads,
         )
 

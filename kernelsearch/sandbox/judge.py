@@ -6,7 +6,7 @@ nothing the candidate could have written. A gate that errors fails the verdict a
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,10 @@ class Care:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges candidates of one target in one dtype, timed on the given workloads."""
+    """Judges candidates of one target in one dtype, timed on the given workloads.
+
+    `without` names gates to leave out, so that a test can show which gate stops what; nothing is accepted then.
+    """
 
     folder: TargetFolder
     dtype: str
@@ -56,9 +59,14 @@ class Judge:
     cache_dir: Path
     threads: int
     care: Care = Care()
+    without: frozenset[str] = frozenset()
 
     def judge(self, candidate: Candidate) -> Verdict:
         return _Trial(self, candidate, self.care).run()
+
+    def prove(self, candidate: Candidate) -> Verdict:
+        """Equality alone: every gate but the clock. Says nothing about speed, so nothing is accepted."""
+        return replace(self, without=self.without | {"timing"}).judge(candidate)
 
     def confirm(self, candidate: Candidate) -> Verdict:
         """The whole verdict again from scratch: fresh seeds, a fresh process, twice the effort."""
@@ -89,8 +97,10 @@ class _Trial:
             torch.set_num_threads(self._judge.threads)
             measured = self._time()
             measurements = tuple(m for _, m in measured)
-            interval, accepted = self._decide(measured)
-            detail = "equal and faster" if accepted else "equal, but not faster beyond doubt"
+            if measured:
+                interval, is_faster_too = self._decide(measured)
+                accepted = is_faster_too and not self._judge.without
+            detail = _describe(accepted, is_timed=bool(measured))
         except CandidateFailure as failure:
             status, detail, counterexample = failure.status, failure.detail, failure.counterexample
         except Infrastructure as error:
@@ -178,6 +188,8 @@ class _Trial:
         lint_artifact(artifact.path, [f.symbol for f in functions(self._folder.target, self._candidate.source)])
 
     def _gate(self, name: str, check: Callable[[], None]) -> None:
+        if name in self._judge.without:
+            return
         started = time.monotonic()
         passed = False
         try:
@@ -210,3 +222,9 @@ class _Trial:
             layouts.append(lay_out(entry, saved, workload.sizes, workload.dtype, backward=entry.has_backward))
         used = max(max(layout.used.values()) for layout in layouts)
         return (used // 4096 + 2) * 4096
+
+
+def _describe(accepted: bool, *, is_timed: bool) -> str:
+    if not is_timed:
+        return "equal; not timed"
+    return "equal and faster" if accepted else "equal, but not faster beyond doubt"

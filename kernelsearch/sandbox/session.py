@@ -66,10 +66,11 @@ class Session:
     """One candidate in one runner. Use as a context manager; any CandidateFailure leaves it closed."""
 
     def __init__(
-        self, artifact: Path, symbols: list[str], *, input_bytes: int, output_bytes: int, cache_dir: Path, threads: int
+        self, command: list[str], artifact: bytes, symbols: list[str], *, region_bytes: int, threads: int
     ) -> None:
-        self.inputs, inputs_fd = _region("inputs", input_bytes)
-        self.outputs, outputs_fd = _region("outputs", output_bytes)
+        """Starts `command` with the wiring of runner.cpp appended: descriptors, sizes of the two regions, limits."""
+        self.inputs, inputs_fd = _region("inputs", region_bytes)
+        self.outputs, outputs_fd = _region("outputs", region_bytes)
         fcntl.fcntl(inputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_FUTURE_WRITE)
         fcntl.fcntl(outputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW)
         artifact_fd = _sealed_copy(artifact)
@@ -77,12 +78,11 @@ class Session:
         self._responses, response_write = os.pipe()
         self._log = tempfile.TemporaryFile()
         theirs = (inputs_fd, outputs_fd, artifact_fd, command_read, response_write)
-        arguments = [str(runner_program(cache_dir)), openmp_library(), str(inputs_fd), str(input_bytes)]
-        arguments += [str(outputs_fd), str(output_bytes), str(artifact_fd), str(command_read), str(response_write)]
-        arguments += [str(input_bytes + output_bytes + CANDIDATE_MEMORY_BYTES), str(CPU_SECONDS)]
+        wiring = (inputs_fd, region_bytes, outputs_fd, region_bytes, artifact_fd, command_read, response_write)
+        limits = (2 * region_bytes + CANDIDATE_MEMORY_BYTES, CPU_SECONDS)
         try:
             self._process = subprocess.Popen(
-                arguments,
+                [*command, *map(str, (*wiring, *limits))],
                 pass_fds=theirs,
                 cwd="/",
                 env={"OMP_NUM_THREADS": str(threads), "LC_ALL": "C", **ALLOCATOR},
@@ -204,6 +204,11 @@ def protection_names(bits: int) -> dict[str, bool]:
     return {name: bool(bits & bit) for bit, name in PROTECTIONS.items()}
 
 
+def native_command(cache_dir: Path) -> list[str]:
+    """The runner of compiled candidates, told which OpenMP runtime is the one for all."""
+    return [str(runner_program(cache_dir)), openmp_library()]
+
+
 @cache
 def runner_program(cache_dir: Path) -> Path:
     """The runner's executable, compiled once for each text of runner.cpp and compiler."""
@@ -233,10 +238,10 @@ def _region(name: str, size: int) -> tuple[mmap.mmap, int]:
     return mmap.mmap(fd, size), fd
 
 
-def _sealed_copy(artifact: Path) -> int:
+def _sealed_copy(artifact: bytes) -> int:
     """The artifact's bytes in memory that nobody can change any more: what is checked is what is loaded."""
     fd = os.memfd_create("artifact", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    data = artifact.read_bytes()
+    data = artifact
     while data:
         data = data[os.write(fd, data) :]
     fcntl.fcntl(fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_WRITE)
