@@ -73,6 +73,7 @@ class Session:
         self.outputs, outputs_fd = _region("outputs", region_bytes)
         fcntl.fcntl(inputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_FUTURE_WRITE)
         fcntl.fcntl(outputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW)
+        self._shared = (os.dup(inputs_fd), os.dup(outputs_fd))
         artifact_fd = _sealed_copy(artifact)
         command_read, self._commands = os.pipe()
         self._responses, response_write = os.pipe()
@@ -112,6 +113,10 @@ class Session:
     def pid(self) -> int:
         return self._process.pid
 
+    def share(self) -> tuple[int, int]:
+        """Descriptors of the inputs and the outputs, for another process of the judge's to map; still this session's."""
+        return self._shared
+
     def load(self, calls: list[Call], timeout_s: float) -> None:
         """Hands over a list of calls without running them."""
         self._send(LOAD, b"".join(call.pack() for call in calls))
@@ -149,6 +154,8 @@ class Session:
         self._process.wait()
         os.close(self._commands)
         os.close(self._responses)
+        for fd in self._shared:
+            os.close(fd)
         self._log.close()
         for region in (self.inputs, self.outputs):
             try:
