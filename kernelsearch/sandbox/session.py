@@ -24,6 +24,7 @@ from kernelsearch.build import cpp
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.digest import digest
 from kernelsearch.errors import EnvironmentMissing, Infrastructure
+from kernelsearch.sandbox.freezing import freeze, thaw
 from kernelsearch.spec.record import Status
 from kernelsearch.timing.allocator import TOP_PAD_BYTES
 from kernelsearch.verify.run import CandidateFailure
@@ -114,7 +115,7 @@ class Session:
         return self._process.pid
 
     def share(self) -> tuple[int, int]:
-        """Descriptors of the inputs and the outputs, for another process of the judge's to map; still this session's."""
+        """Descriptors of the inputs and the outputs, for another process of the judge's to map."""
         return self._shared
 
     def load(self, calls: list[Call], timeout_s: float) -> None:
@@ -132,10 +133,10 @@ class Session:
 
     def freeze(self) -> None:
         """Stops every thread of the runner, so that nothing of it runs while somebody else is timed."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
-        os.kill(self._process.pid, signal.SIGCONT)
+        thaw(self._process.pid)
 
     def cpu_seconds(self) -> float:
         """Processor time the runner has used so far, in all its threads."""
