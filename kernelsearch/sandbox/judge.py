@@ -7,6 +7,7 @@ nothing the candidate could have written. A gate that errors fails the verdict a
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
 from kernelsearch.build.lint import lint_artifact
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
+from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
 from kernelsearch.sandbox.execution import Execution
 from kernelsearch.sandbox.layout import lay_out
@@ -25,7 +27,7 @@ from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.allocator import release_freed_memory
 from kernelsearch.timing.clock import Effort
-from kernelsearch.timing.roofline import measured_peaks
+from kernelsearch.timing.roofline import Peaks, measured_peaks
 from kernelsearch.timing.statistics import Interval, Samples, is_faster, weighted_speedup
 from kernelsearch.verify import gates
 from kernelsearch.verify.run import CandidateFailure
@@ -61,6 +63,17 @@ class Judge:
     care: Care = Care()
     without: frozenset[str] = frozenset()
 
+    @cached_property
+    def opponent(self) -> BaselineProcess:
+        """The baseline's process: started at first use, kept for the next candidate, ended with the judge."""
+        return BaselineProcess(self.threads)
+
+    def close(self) -> None:
+        """Ends what the judge keeps between candidates; it starts again when needed."""
+        if "opponent" in self.__dict__:
+            self.opponent.close()
+            del self.__dict__["opponent"]
+
     def judge(self, candidate: Candidate) -> Verdict:
         return _Trial(self, candidate, self.care).run()
 
@@ -85,7 +98,7 @@ class _Trial:
         self._domain = gates.Domain()
 
     def run(self) -> Verdict:
-        started = time.monotonic()
+        started, threads = time.monotonic(), torch.get_num_threads()
         measurements: tuple[Measurement, ...] = ()
         interval: Interval | None = None
         accepted = False
@@ -94,7 +107,6 @@ class _Trial:
             release_freed_memory()
             torch.set_num_threads(1)  # two spinning threads of the oracle would suffer from any busy neighbour
             self._verify()
-            torch.set_num_threads(self._judge.threads)
             measured = self._time()
             measurements = tuple(m for _, m in measured)
             if measured:
@@ -105,6 +117,8 @@ class _Trial:
             status, detail, counterexample = failure.status, failure.detail, failure.counterexample
         except Infrastructure as error:
             status, detail = Status.INFRASTRUCTURE, str(error)
+        finally:
+            torch.set_num_threads(threads)
         return Verdict(
             target=self._folder.target.name,
             digest=self._candidate.digest,
@@ -141,6 +155,8 @@ class _Trial:
             )
             with self._execution(SMALL_REGION_BYTES) as fresh:
                 self._gate("determinism", lambda: gates.determinism(folder, run, fresh, dtype, rng))
+        if "timing" not in self._judge.without:
+            _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
         with self._execution(self._largest_region()) as run:
             self._gate(
                 "timed shapes", lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain)
@@ -151,23 +167,30 @@ class _Trial:
         measured: list[tuple[Samples, Measurement]] = []
 
         def time_all() -> None:
-            peaks = measured_peaks(self._judge.cache_dir, cpp.cpu_identity())
             for workload in self._judge.workloads:
                 contest = Contest(
                     self._folder,
                     self._candidate,
                     workload,
+                    self._judge.opponent,
                     cache_dir=self._judge.cache_dir,
                     threads=self._judge.threads,
                     rng=self._rng,
                 )
                 try:
-                    measured.append(contest.run(self._care.effort, peaks))
+                    measured.append(contest.run(self._care.effort, self._peaks))
                 finally:
                     contest.close()
 
         self._gate("timing", time_all)
         return measured
+
+    def _peaks(self, again: bool) -> Peaks:
+        torch.set_num_threads(self._judge.threads)
+        try:
+            return measured_peaks(self._judge.cache_dir, cpp.cpu_identity(), again=again)
+        finally:
+            torch.set_num_threads(1)
 
     def _decide(self, measured: list[tuple[Samples, Measurement]]) -> tuple[Interval, bool]:
         samples = [s for s, _ in measured]

@@ -13,7 +13,7 @@ import numpy as np
 
 from kernelsearch.timing.statistics import Samples
 
-SETTLE_S = 0.004
+SETTLE_S = 0.001
 HOPELESS_AFTER = 8
 HOPELESS_RATIO = 0.8
 
@@ -65,7 +65,7 @@ def _one_round(
     refresh()
     seconds = [0.0] * len(contenders)
     for index in rng.permutation(len(contenders)):
-        time.sleep(SETTLE_S)  # idle OpenMP threads spin for a while; let them fall asleep
+        time.sleep(SETTLE_S)  # a process that was just stopped needs a moment until all of its threads are
         seconds[index] = contenders[index].window()
     check()
     return seconds

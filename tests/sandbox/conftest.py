@@ -2,7 +2,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from kernelsearch.sandbox.judge import Care, Judge
 from kernelsearch.spec import TargetFolder, read_candidate
@@ -24,8 +23,9 @@ def folder() -> TargetFolder:
 @pytest.fixture
 def judge(folder, cache_dir) -> Judge:
     threads = min(2, len(os.sched_getaffinity(0)))
-    yield Judge(folder, "float32", folder.workloads("tiny", "float32"), cache_dir, threads, QUICK)
-    torch.set_num_threads(threads)
+    made = Judge(folder, "float32", folder.workloads("tiny", "float32"), cache_dir, threads, QUICK)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_no_process_and_no_shared_memory_outlives_a_verdict(judge, candidate):
     for name in ("null pointer", "zeros", "writes after its output"):
         judge.judge(candidate(WRONG[name][0]))
     judge.judge(candidate(HONEST))
+    judge.close()
     assert (children(), len(os.listdir("/proc/self/fd"))) == before
 
 

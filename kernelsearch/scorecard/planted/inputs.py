@@ -1,0 +1,11 @@
+"""Benign values only: nothing is judged here, only timed."""
+
+import numpy as np
+
+REGIMES = ("normal",)
+OUTPUT_GRADIENT_REGIMES = ()
+TIMED = ("normal", "normal")
+
+
+def make(entry: str, sizes: dict, parameters: dict, regime: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"x": rng.standard_normal((sizes["N"], sizes["C"]))}
