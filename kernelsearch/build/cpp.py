@@ -5,22 +5,22 @@ symbols resolve at load time to the one OpenMP runtime that the process already 
 against each other for the same cores. No -ffast-math: loading such an object flips flush-to-zero for the process.
 """
 
-import errno
 import os
 import platform
-import resource
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from kernelsearch.build.abi import abi_header
+from kernelsearch.build.compiler import compiler, compiler_identity
+from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.digest import digest, digest_files
-from kernelsearch.errors import BuildError, EnvironmentMissing, Infrastructure
+from kernelsearch.errors import BuildError, Infrastructure
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.target import Target
+
+__all__ = ["Artifact", "build", "compiler", "compiler_identity", "cpu_identity"]
 
 INCLUDE = Path(__file__).parent / "include"
 FLAGS = (
@@ -35,9 +35,9 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fmax-errors=5",
 )
-TIMEOUT_S = 60
-MEMORY_BYTES = 4 << 30
-MAXIMUM_MESSAGE = 4000
+COMPILE = ("-include", "abi.h", "-I", "include", "-c", "kernel.cpp", "-o", "kernel.o")
+LINK = ("-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so")
+MAXIMUM_SOURCE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,17 @@ class Artifact:
 def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> Artifact:
     """The shared object of `candidate` for one dtype, compiled if it is not in the cache.
 
-    Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler.
+    Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler or no jail for it.
     """
+    size = len(candidate.source.encode())
+    if size > MAXIMUM_SOURCE_BYTES:
+        raise BuildError(f"the source has {size} bytes, at most {MAXIMUM_SOURCE_BYTES} are compiled: write it shorter")
     header = abi_header(target, candidate, dtype)
     key = digest(["cpp", candidate.source, header, list(FLAGS), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"
     if not path.is_file():
-        _compile(candidate.source, header, path)
+        _publish(_compile(candidate.source, header, cache_dir), path)
     return Artifact(path, key)
-
-
-@cache
-def compiler() -> str:
-    """The C++ compiler's path: $CXX if set by the caller's shell, else g++."""
-    found = shutil.which("g++")
-    if found is None:
-        raise EnvironmentMissing(
-            "no C++ compiler: g++ is not on PATH. Install it with `sudo apt-get install g++` (Debian, Ubuntu) or "
-            "`sudo dnf install gcc-c++` (Fedora)"
-        )
-    return found
-
-
-@cache
-def compiler_identity() -> str:
-    text = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
-    return text.splitlines()[0]
 
 
 @cache
@@ -96,46 +81,40 @@ def _include_digest() -> str:
     return digest_files(INCLUDE, "*.h")
 
 
-def _compile(source: str, header: str, path: Path) -> None:
-    """Compile in a scratch folder and move the result into place, so that a half-written object is never found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        folder = Path(scratch)
-        try:
-            (folder / "kernel.cpp").write_text(source)
-            (folder / "abi.h").write_text(header)
-        except OSError as error:
-            raise Infrastructure(f"cannot write to {path.parent}: {error.strerror}") from None
-        _run_compiler([*FLAGS, "-include", "abi.h", "-I", str(INCLUDE), "-c", "kernel.cpp", "-o", "kernel.o"], folder)
-        _run_compiler(["-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so"], folder)
-        os.replace(folder / "kernel.so", path)
+def _compile(source: str, header: str, cache_dir: Path) -> bytes:
+    """The shared object, compiled in the jail: the folder of this checkout stays out of the compiler's sight."""
+    includes = {f"include/{p.relative_to(INCLUDE)}": p.read_bytes() for p in sorted(INCLUDE.rglob("*.h"))}
+    files = {"kernel.cpp": source.encode(), "abi.h": header.encode(), **includes}
+    # A compiler outside /usr is known to the jail by the folder it really lies in.
+    program = compiler() if compiler().startswith("/usr/") else str(Path(compiler()).resolve())
+    programs = [(program, *FLAGS, *COMPILE), (program, *LINK)]
+    return compile_jailed(jail_command(cache_dir), files, programs, "kernel.so")
 
 
-def _run_compiler(arguments: list[str], folder: Path) -> None:
+def _publish(artifact: bytes, path: Path) -> None:
+    """Writes a nameless file and then names it, so that nothing half written is found, not even after a kill."""
     try:
-        done = subprocess.run(
-            [compiler(), *arguments],
-            cwd=folder,
-            env={"PATH": os.defpath, "LC_ALL": "C", "TMPDIR": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_S,
-            preexec_fn=_limit,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"the compiler did not finish within {TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        text = done.stdout.decode(errors="replace").replace(str(folder) + "/", "")
-        if os.strerror(errno.ENOSPC) in text:
-            raise Infrastructure(
-                f"the disk that holds {folder.parent} is full: free some space, or move KERNELSEARCH_HOME"
-            )
-        raise BuildError(text[:MAXIMUM_MESSAGE].strip() or f"the compiler ended with status {done.returncode}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fd = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o644)
+        except OSError:  # this file system has no nameless files
+            _replace(artifact, path)
+            return
+        with os.fdopen(fd, "wb") as file:
+            file.write(artifact)
+            file.flush()
+            try:
+                os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd)  # a descriptor makes it follow the link
+            except FileExistsError:
+                pass  # another process built the same
+    except OSError as error:
+        raise Infrastructure(
+            f"cannot write to {path.parent} ({error.strerror}): free some space, or move KERNELSEARCH_HOME"
+        ) from None
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _replace(artifact: bytes, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        made = Path(scratch) / "artifact"
+        made.write_bytes(artifact)
+        os.replace(made, path)

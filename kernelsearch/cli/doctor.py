@@ -13,7 +13,8 @@ from kernelsearch.build import cpp
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
-from kernelsearch.sandbox.session import Session, native_command, protection_names
+from kernelsearch.sandbox.protection import protection_names
+from kernelsearch.sandbox.session import Session, native_command
 from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
 
 EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}

@@ -3,59 +3,36 @@
 //
 //   runner LIBGOMP INPUTS_FD INPUTS_BYTES OUTPUTS_FD OUTPUTS_BYTES ARTIFACT_FD COMMAND_FD RESPONSE_FD MEMORY CPU_S
 //
-// Order matters: trusted libraries and the shared memory are mapped first, then the process gives up files, network,
-// processes and privileges (Landlock, seccomp, limits), and only then is the candidate loaded: its constructors
-// already run inside. A system call outside the allow-list kills the process.
+// The process that the judge starts only supervises: it makes namespaces and forks the runner into them, tells the
+// judge its process id, and ends as it ends. Order matters in the runner: trusted libraries and the shared memory are
+// mapped first, then it gives up files, network, processes, privileges and the clock, and reports what holds. Only when
+// the judge then names the functions is the candidate loaded: its constructors already run inside. A system call
+// outside the allow-list kills the process.
 //
-// Commands (8 bytes: kind, length) and their answers (8 bytes):
+// Commands (8 bytes: kind, length) and their answers (8 bytes), after the supervisor's (8, process id):
+//   4 START   the judge has pinned this process to its cores; answers 0 and the protections that hold
+//   3 NAMES   followed by `length` bytes, newline-separated symbols; loads the candidate, answers how many were found
 //   1 LOAD    followed by `length` bytes of calls; each call: function, count, then count x (kind, value)
 //             kind 0: offset into the inputs, 1: offset into the outputs, 2: the number itself
 //   2 GO      run the loaded calls once, in order
-//   3 NAMES   followed by `length` bytes, newline-separated symbols; answers how many were found
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <string>
-#include <vector>
+
+#include "confine.h"
+
+using namespace confine;
 
 namespace {
 
-#if defined(__x86_64__)
-constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_AARCH64;
-#else
-#error "the runner's system-call filter knows x86-64 and AArch64 only"
-#endif
-
-// Bits of the greeting, read by the judge: which protections hold.
-enum Protection : uint32_t { UNPRIVILEGED = 1, LANDLOCK = 2, SECCOMP = 4, LIMITS = 8 };
+constexpr int NOT_LOADED = 96;
+enum Kind : uint32_t { GREETING = 0, LOAD = 1, GO = 2, NAMES = 3, START = 4, PROCESS = 8 };
 
 struct Message {
     uint32_t kind;
     uint32_t length;
 };
-
-[[noreturn]] void fail(const char* what) {
-    dprintf(2, "runner: %s\n", what);
-    _exit(97);
-}
 
 bool read_exactly(int fd, void* to, size_t bytes) {
     char* at = static_cast<char*>(to);
@@ -73,74 +50,37 @@ void answer(int fd, uint32_t kind, uint32_t value) {
     if (write(fd, &message, sizeof message) != sizeof message) _exit(0);
 }
 
-void limit(int resource, rlim_t value) {
-    struct rlimit now;
-    if (getrlimit(resource, &now) != 0) fail("getrlimit");
-    if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) value = now.rlim_max;
-    now.rlim_cur = now.rlim_max = value;
-    if (setrlimit(resource, &now) != 0) fail("setrlimit");
+// A root directory that shows this process namespace and nothing else. Returns where its own descriptors are found.
+const char* empty_root(bool is_separate) {
+    if (!is_separate || mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return nullptr;
+    return chroot("/proc") == 0 && chdir("/") == 0 ? "/self/fd/" : nullptr;
 }
 
-bool drop_user() {
-    constexpr uid_t NOBODY = 65534;
-    if (geteuid() != 0) return false;
-    return setgroups(0, nullptr) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
-}
-
-// Denies every access to the file system. Files of the kernel's own (the sealed artifact) stay reachable.
-bool deny_files() {
-    constexpr long CREATE = 444, RESTRICT = 446;
-    long abi = syscall(CREATE, nullptr, 0, 1);
-    if (abi < 1) return false;
-    uint64_t handled[2] = {abi >= 5 ? 0xffffu : abi >= 3 ? 0x7fffu : abi == 2 ? 0x3fffu : 0x1fffu, abi >= 4 ? 3u : 0u};
-    long ruleset = syscall(CREATE, handled, abi >= 4 ? 16 : 8, 0);
-    return ruleset >= 0 && syscall(RESTRICT, ruleset, 0) == 0 && close(static_cast<int>(ruleset)) == 0;
+// Reading the processor's clock faults, also where an instruction for it hides inside another one.
+bool deny_clock() {
+#if defined(__x86_64__)
+    return prctl(PR_SET_TSC, PR_TSC_SIGSEGV) == 0;
+#else
+    return false;
+#endif
 }
 
 // Kills the process at any system call that is not listed; `clone` may only make threads.
 bool allow_only(const std::vector<int>& calls, bool may_open) {
-    constexpr uint32_t KILL = SECCOMP_RET_KILL_PROCESS, ALLOW = SECCOMP_RET_ALLOW;
-    constexpr uint32_t ABSENT = SECCOMP_RET_ERRNO | ENOSYS;  // glibc then falls back to clone
-    constexpr uint32_t REFUSED = SECCOMP_RET_ERRNO | EACCES;  // malloc asks /sys for the number of CPUs, and can do without
-    std::vector<sock_filter> code = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, KILL),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, ABSENT),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x00010000 /* CLONE_THREAD */, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, KILL),
-    };
-    const auto only_for = [&](int call, uint32_t first_argument) {
-        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 4));
-        code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])));
-        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first_argument, 0, 1));
-        code.push_back(BPF_STMT(BPF_RET | BPF_K, ALLOW));
-        code.push_back(BPF_STMT(BPF_RET | BPF_K, KILL));
-    };
-    only_for(SYS_tgkill, static_cast<uint32_t>(getpid()));  // abort() signals itself
-    only_for(SYS_prlimit64, 0);                              // a new thread asks for its own stack size
-    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1));
-    code.push_back(BPF_STMT(BPF_RET | BPF_K, may_open ? ALLOW : REFUSED));
-    for (int call : calls) {
-        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
-        code.push_back(BPF_STMT(BPF_RET | BPF_K, ALLOW));
-    }
-    code.push_back(BPF_STMT(BPF_RET | BPF_K, KILL));
-    sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    Filter filter;
+    filter.decide_by_argument(SYS_clone, BPF_JSET, 0x00010000 /* CLONE_THREAD */, Filter::ALLOW, Filter::KILL);
+    filter.decide_by_argument(SYS_tgkill, BPF_JEQ, static_cast<uint32_t>(getpid()), Filter::ALLOW, Filter::KILL);  // abort()
+    filter.decide_by_argument(SYS_prlimit64, BPF_JEQ, 0, Filter::ALLOW, Filter::KILL);  // a new thread asks for its stack size
+    filter.decide(SYS_openat, may_open ? Filter::ALLOW : Filter::refuse(EACCES));  // malloc asks /sys for the CPUs
+    for (int call : calls) filter.decide(call, Filter::ALLOW);
+    return filter.install(Filter::KILL);
 }
 
 const std::vector<int> WHILE_RUNNING = {
-    SYS_read,       SYS_write,          SYS_mmap,         SYS_munmap,          SYS_mprotect,       SYS_mremap,
-    SYS_brk,        SYS_madvise,        SYS_futex,        SYS_exit,            SYS_exit_group,     SYS_rt_sigreturn,
-    SYS_sched_yield, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_set_robust_list, SYS_rseq,           SYS_gettid,
-    SYS_getpid,     SYS_sched_getaffinity, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep,  SYS_getrandom,
-    SYS_rt_sigaction, SYS_restart_syscall,
+    SYS_read,        SYS_write,          SYS_mmap,          SYS_munmap,          SYS_mprotect, SYS_mremap,
+    SYS_brk,         SYS_madvise,        SYS_futex,         SYS_exit,            SYS_exit_group, SYS_rt_sigreturn,
+    SYS_sched_yield, SYS_rt_sigprocmask, SYS_sigaltstack,   SYS_set_robust_list, SYS_rseq,     SYS_gettid,
+    SYS_getpid,      SYS_rt_sigaction,   SYS_restart_syscall, SYS_sched_getaffinity, SYS_getrandom,
 };
 
 // What the dynamic loader needs besides, to map the artifact. Files are already out of reach.
@@ -161,11 +101,22 @@ struct Call {
 struct Runner {
     char *inputs, *outputs;
     size_t input_bytes, output_bytes;
+    std::string path;  // of the artifact
     void* artifact;
     std::vector<void (*)(void* const*)> functions;
     std::vector<Call> calls;
 
+    void open_artifact() {
+        artifact = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (artifact == nullptr) {
+            dprintf(2, "load: %s\n", dlerror());
+            _exit(NOT_LOADED);
+        }
+        if (!allow_only(WHILE_RUNNING, false)) fail("seccomp");
+    }
+
     uint32_t find(char* names) {
+        if (artifact == nullptr) open_artifact();
         functions.clear();
         uint32_t found = 0;
         for (char* name = strtok(names, "\n"); name != nullptr; name = strtok(nullptr, "\n")) {
@@ -197,64 +148,86 @@ struct Runner {
     }
 };
 
+void* map(int fd, size_t bytes, int protection) {
+    void* found = mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+    if (found == MAP_FAILED) fail("cannot map the shared memory");
+    close(fd);
+    return found;
+}
+
+uint32_t give_up_power(Runner& runner, uint32_t held, pid_t slot, rlim_t memory, rlim_t cpu_seconds) {
+    const char* descriptors = empty_root((held & OWN_PROCESSES) != 0);
+    if (descriptors != nullptr) held |= EMPTY_ROOT;
+    runner.path = (descriptors != nullptr ? descriptors : "/proc/self/fd/") + runner.path;
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_FSIZE, 0);
+    limit(RLIMIT_NOFILE, 64);
+    limit(RLIMIT_CPU, cpu_seconds);
+    limit(RLIMIT_AS, memory);
+    held |= LIMITS;
+    if (change_user(slot)) {
+        held |= OWN_USER;
+        limit(RLIMIT_NPROC, 512);
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // again: changing the user clears it
+    drop_capabilities();
+    if (Files().enforce()) held |= NO_FILES;
+    if (deny_clock()) held |= NO_CLOCK;
+    return allow_only(while_loading(), true) ? held | SYSTEM_CALLS : held;
+}
+
+// Forks the runner into namespaces of its own; the caller's process stays outside, tells who it is and ends as it ends.
+uint32_t enter_namespaces(int commands, int responses) {
+    const uint32_t held = separate();
+    const int alive = held & OWN_PROCESSES ? start_first_process() : -1;
+    const pid_t child = fork();
+    if (child < 0) fail("fork");
+    if (child == 0) {
+        close(alive);
+        return held;
+    }
+    answer(responses, PROCESS, static_cast<uint32_t>(child));
+    close(commands);
+    close(responses);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    end_like(status);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     if (argc != 11) fail("wrong arguments");
     auto number = [&](int i) { return strtoull(argv[i], nullptr, 10); };
-    int inputs_fd = static_cast<int>(number(2)), outputs_fd = static_cast<int>(number(4));
-    int artifact_fd = static_cast<int>(number(6)), commands = static_cast<int>(number(7));
-    int responses = static_cast<int>(number(8));
-    Runner runner{};
-    runner.input_bytes = number(3);
-    runner.output_bytes = number(5);
+    int commands = static_cast<int>(number(7)), responses = static_cast<int>(number(8));
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argv[1][0] != '\0' && dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());
-    void* inputs = mmap(nullptr, runner.input_bytes, PROT_READ, MAP_SHARED, inputs_fd, 0);
-    void* outputs = mmap(nullptr, runner.output_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, outputs_fd, 0);
-    if (inputs == MAP_FAILED || outputs == MAP_FAILED) fail("cannot map the shared memory");
-    runner.inputs = static_cast<char*>(inputs);
-    runner.outputs = static_cast<char*>(outputs);
-    close(inputs_fd);
-    close(outputs_fd);
-
-    uint32_t protections = LIMITS;
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, 0);
-    limit(RLIMIT_NOFILE, 64);
-    limit(RLIMIT_CPU, number(10));
-    limit(RLIMIT_AS, number(9));
-    if (drop_user()) {
-        protections |= UNPRIVILEGED;
-        limit(RLIMIT_NPROC, 512);
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // again: changing the user clears it
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
-    if (deny_files()) protections |= LANDLOCK;
-    if (allow_only(while_loading(), true)) protections |= SECCOMP;
-
-    std::string path = "/proc/self/fd/" + std::to_string(artifact_fd);
-    runner.artifact = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (runner.artifact == nullptr) {
-        dprintf(2, "load: %s\n", dlerror());
-        _exit(96);
-    }
-    if (!allow_only(WHILE_RUNNING, false)) protections &= ~static_cast<uint32_t>(SECCOMP);
-    answer(responses, 0, protections);
-
+    const pid_t slot = getpid();
+    const uint32_t held = enter_namespaces(commands, responses);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     Message message;
+    if (!read_exactly(commands, &message, sizeof message) || message.kind != START) return 0;
+
+    Runner runner{};
+    runner.path = argv[6];
+    runner.input_bytes = number(3);
+    runner.output_bytes = number(5);
+    if (argv[1][0] != '\0' && dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());
+    runner.inputs = static_cast<char*>(map(static_cast<int>(number(2)), runner.input_bytes, PROT_READ));
+    runner.outputs = static_cast<char*>(map(static_cast<int>(number(4)), runner.output_bytes, PROT_READ | PROT_WRITE));
+    answer(responses, GREETING, give_up_power(runner, held, slot, number(9), number(10)));
+
     while (read_exactly(commands, &message, sizeof message)) {
-        if (message.kind == 1) {
+        if (message.kind == LOAD) {
             std::vector<uint64_t> words(message.length / 8);
             if (!read_exactly(commands, words.data(), message.length)) break;
             runner.load(words);
-        } else if (message.kind == 2) {
+        } else if (message.kind == GO) {
             for (const Call& call : runner.calls) call.function(call.arguments.data());
-        } else if (message.kind == 3) {
+        } else if (message.kind == NAMES) {
             std::string names(message.length, '\0');
             if (!read_exactly(commands, names.data(), message.length)) break;
-            answer(responses, 3, runner.find(names.data()));
+            answer(responses, NAMES, runner.find(names.data()));
             continue;
         } else {
             fail("unknown command");

@@ -2,10 +2,10 @@
 
 Raw bytes cross, never objects: the judge knows every shape. Inputs are mapped read-only on the other side (sealed
 against a new writable mapping); outputs are poisoned before and copied out after. A candidate that hangs or dies
-becomes a CandidateFailure; whatever happens, `close` ends the whole process.
+becomes a CandidateFailure; whatever happens, `close` ends the whole process tree. No candidate is loaded where an
+essential protection is missing.
 """
 
-import errno
 import fcntl
 import mmap
 import os
@@ -13,30 +13,29 @@ import select
 import signal
 import struct
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
-from kernelsearch.build import cpp
 from kernelsearch.build.openmp import openmp_library
-from kernelsearch.digest import digest
+from kernelsearch.build.program import native_program
 from kernelsearch.errors import EnvironmentMissing, Infrastructure
 from kernelsearch.sandbox.freezing import freeze, thaw
+from kernelsearch.sandbox.protection import cores, harden_judge, require_essential
 from kernelsearch.spec.record import Status
 from kernelsearch.timing.allocator import TOP_PAD_BYTES
 from kernelsearch.verify.run import CandidateFailure
 
 INPUT, OUTPUT, NUMBER = 0, 1, 2
-LOAD, GO, NAMES = 1, 2, 3
-PROTECTIONS = {1: "own user id", 2: "no files (Landlock)", 4: "system-call allow-list (seccomp)", 8: "resource limits"}
+GREETING, LOAD, GO, NAMES, START, PROCESS = 0, 1, 2, 3, 4, 8
 # The setting that timing/allocator.py gives every other contender.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_TOP_PAD_": str(TOP_PAD_BYTES)}
 CANDIDATE_MEMORY_BYTES = 2 << 30
 CPU_SECONDS = 600
 STARTUP_TIMEOUT_S = 20.0
+MAXIMUM_MESSAGE = 600
 
 F_ADD_SEALS, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1033, 2, 4, 8, 16
 
@@ -69,7 +68,11 @@ class Session:
     def __init__(
         self, command: list[str], artifact: bytes, symbols: list[str], *, region_bytes: int, threads: int
     ) -> None:
-        """Starts `command` with the wiring of runner.cpp appended: descriptors, sizes of the two regions, limits."""
+        """Starts `command` with the wiring of runner.cpp appended: descriptors, sizes of the two regions, limits.
+
+        Raises EnvironmentMissing, before the candidate is loaded, where this machine lacks an essential protection.
+        """
+        harden_judge()
         self.inputs, inputs_fd = _region("inputs", region_bytes)
         self.outputs, outputs_fd = _region("outputs", region_bytes)
         fcntl.fcntl(inputs_fd, F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_FUTURE_WRITE)
@@ -78,7 +81,9 @@ class Session:
         artifact_fd = _sealed_copy(artifact)
         command_read, self._commands = os.pipe()
         self._responses, response_write = os.pipe()
-        self._log = tempfile.TemporaryFile()
+        self._log, log_write = os.pipe()
+        for end in (self._log, log_write):  # what does not fit is lost: a flood neither blocks nor fills anything
+            os.set_blocking(end, False)
         theirs = (inputs_fd, outputs_fd, artifact_fd, command_read, response_write)
         wiring = (inputs_fd, region_bytes, outputs_fd, region_bytes, artifact_fd, command_read, response_write)
         limits = (2 * region_bytes + CANDIDATE_MEMORY_BYTES, CPU_SECONDS)
@@ -90,14 +95,15 @@ class Session:
                 env={"OMP_NUM_THREADS": str(threads), "LC_ALL": "C", **ALLOCATOR},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._log,
+                stderr=log_write,
                 start_new_session=True,
             )
         finally:
-            for fd in theirs:
+            for fd in (*theirs, log_write):
                 os.close(fd)
         self._closed = False
-        _, self.protections = self._receive(STARTUP_TIMEOUT_S)
+        self._runner = self._process.pid
+        self.protections = self._greet(threads)
         names = "\n".join(symbols).encode()
         self._send(NAMES, names)
         _, found = self._receive(STARTUP_TIMEOUT_S)
@@ -112,7 +118,8 @@ class Session:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        """The process that holds the candidate; the one we started may only supervise it."""
+        return self._runner
 
     def share(self) -> tuple[int, int]:
         """Descriptors of the inputs and the outputs, for another process of the judge's to map."""
@@ -133,18 +140,20 @@ class Session:
 
     def freeze(self) -> None:
         """Stops every thread of the runner, so that nothing of it runs while somebody else is timed."""
-        freeze(self._process.pid)
+        freeze(self._runner)
 
     def thaw(self) -> None:
-        thaw(self._process.pid)
+        thaw(self._runner)
 
     def cpu_seconds(self) -> float:
-        """Processor time the runner has used so far, in all its threads."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time the runner has used so far, in all its threads; in nanoseconds fine."""
+        try:
+            return time.clock_gettime((~self._runner << 3) | 2)  # Linux: the clock of another process
+        except OSError:
+            self._died()
 
     def close(self) -> None:
-        """Kills the runner and gives the shared memory back; safe to call twice."""
+        """Kills the runner with all around it and gives the shared memory back; safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -157,12 +166,28 @@ class Session:
         os.close(self._responses)
         for fd in self._shared:
             os.close(fd)
-        self._log.close()
+        os.close(self._log)
         for region in (self.inputs, self.outputs):
             try:
                 region.close()
             except BufferError:  # a tensor still looks into it: freed when the tensor is
                 pass
+
+    def _greet(self, threads: int) -> int:
+        """Pins the runner to as many cores as it may have threads; returns the protections that hold."""
+        kind, value = self._receive(STARTUP_TIMEOUT_S)
+        if kind == PROCESS:
+            self._runner = value
+        os.sched_setaffinity(self._runner, cores(threads))
+        if kind == PROCESS:
+            self._send(START, b"")
+            kind, value = self._receive(STARTUP_TIMEOUT_S)
+        try:
+            require_essential(value)
+        except EnvironmentMissing:
+            self.close()
+            raise
+        return value
 
     def _send(self, kind: int, payload: bytes, length: int | None = None) -> None:
         data = struct.pack("<II", kind, len(payload) if length is None else length) + payload
@@ -187,10 +212,9 @@ class Session:
         if ready and os.read(self._responses, 8):
             self._fail(Status.INTEGRITY, "answered before it was asked")
 
-    def _died(self) -> None:
+    def _died(self) -> NoReturn:
         status = self._process.wait()
-        self._log.seek(0)
-        text = self._log.read(600).decode(errors="replace").strip()
+        text = self._last_words()
         if status == 96:
             self._fail(Status.CONTRACT, f"cannot be loaded: {text}")
         if status == 97:
@@ -203,13 +227,17 @@ class Session:
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         self._fail(Status.CRASH, f"the process ended with {how}{': ' + text if text else ''}")
 
-    def _fail(self, status: Status, detail: str) -> None:
+    def _last_words(self) -> str:
+        """The start of what the runner printed, which a candidate may have written: printable characters only."""
+        try:
+            data = os.read(self._log, MAXIMUM_MESSAGE)
+        except BlockingIOError:
+            return ""
+        return "".join(c if c.isprintable() else " " for c in data.decode(errors="replace")).strip()
+
+    def _fail(self, status: Status, detail: str) -> NoReturn:
         self.close()
         raise CandidateFailure(status, detail)
-
-
-def protection_names(bits: int) -> dict[str, bool]:
-    return {name: bool(bits & bit) for bit, name in PROTECTIONS.items()}
 
 
 def native_command(cache_dir: Path) -> list[str]:
@@ -217,27 +245,11 @@ def native_command(cache_dir: Path) -> list[str]:
     return [str(runner_program(cache_dir)), openmp_library()]
 
 
-@cache
 def runner_program(cache_dir: Path) -> Path:
-    """The runner's executable, compiled once for each text of runner.cpp and compiler."""
-    source = Path(__file__).parent / "runner.cpp"
-    flags = ["-std=c++20", "-O2", "-ldl", "-Wl,--no-as-needed", "-lm", "-lgcc_s"]
-    path = cache_dir / "runner" / digest([source.read_text(), flags, cpp.compiler_identity()])
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        made = Path(scratch) / "runner"
-        command = [cpp.compiler(), str(source), *flags, "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if os.strerror(errno.ENOSPC) in done.stderr:
-            raise Infrastructure(
-                f"the disk that holds {path.parent} is full: free some space, or move KERNELSEARCH_HOME"
-            )
-        if done.returncode != 0:
-            raise EnvironmentMissing(f"the runner does not compile here: {done.stderr.strip()[:600]}")
-        os.replace(made, path)
-    return path
+    """The runner's executable, compiled once; the mathematics and unwinder that candidates call are loaded with it."""
+    return native_program(
+        Path(__file__).parent / "runner.cpp", cache_dir, ("-ldl", "-Wl,--no-as-needed", "-lm", "-lgcc_s")
+    )
 
 
 def _region(name: str, size: int) -> tuple[mmap.mmap, int]:
