@@ -5,13 +5,21 @@ Declarations stand in comment lines of the source, so that any candidate, whoeve
     // tune: BLOCK_Q in 16 32 64          a tunable, compiled as a macro; the first value is the default
     // saves: lse float32 B H T           a tensor the forward leaves for the backward (dtype "scalar" allowed)
     // saves mix_norm: rstd float32 N     the same for one entry of a target with several
+
+In Python files (Python, Triton, CUDA) they are literals at the top level; a tunable is then a global of that name:
+
+    TUNE = {"BLOCK_Q": [16, 32, 64]}
+    SAVES = {"lse": ("float32", "B", "H", "T"), "mix_norm: rstd": ("float32", "N")}
 """
 
+import ast
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import Any
 
 from kernelsearch.digest import digest
 from kernelsearch.errors import ContractError
@@ -20,6 +28,7 @@ from kernelsearch.spec.target import DTYPES, Target, TensorSpec
 MAXIMUM_SOURCE_BYTES = 256 * 1024
 _TUNE = re.compile(r"^\s*//\s*tune:\s*(\w+)\s+in\s+(.+?)\s*$", re.MULTILINE)
 _SAVES = re.compile(r"^\s*//\s*saves(?:\s+(\w+))?:\s*(\w+)\s+(\w+)((?:\s+\w+)*)\s*$", re.MULTILINE)
+_LITERAL = re.compile(r"^(TUNE|SAVES)\b.*=", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,50 @@ def tunable_space(source: str) -> dict[str, tuple[int, ...]]:
             values = tuple(int(word) for word in text.split())
         except ValueError:
             raise ContractError(f"tune: {name} in {text!r}: every value must be an integer") from None
-        if name in space or len(set(values)) != len(values):
-            raise ContractError(f"tune: {name} in {text!r}: declared twice")
-        space[name] = values
+        _add_tunable(space, name, values)
+    for name, listed in _literal(source, "TUNE").items():
+        if not name.isidentifier() or name.startswith("__"):
+            raise ContractError(f"tune: {name!r} is not a name that a source can read")
+        if not isinstance(listed, list | tuple) or not listed or any(type(value) is not int for value in listed):
+            raise ContractError(f"tune: {name} in {listed!r}: every value must be an integer, such as [64, 128]")
+        _add_tunable(space, name, tuple(listed))
     return space
+
+
+def _add_tunable(space: dict[str, tuple[int, ...]], name: str, values: tuple[int, ...]) -> None:
+    if name in space or len(set(values)) != len(values):
+        raise ContractError(f"tune: {name} in {' '.join(map(str, values))!r}: declared twice")
+    space[name] = values
+
+
+def _literal(source: str, name: str) -> dict[str, Any]:
+    """The dict that a Python source assigns to `name` at its top level; empty where there is none.
+
+    A source that is not Python has none: what is wrong with it is for the build or the lint to say.
+    """
+    if name not in {found[1] for found in _LITERAL.finditer(source)}:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    values = [n.value for n in tree.body if name in _targets(n) and isinstance(n, ast.Assign | ast.AnnAssign)]
+    if not values:
+        return {}
+    try:
+        value = ast.literal_eval(values[0]) if len(values) == 1 and values[0] is not None else None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        value = None
+    if not isinstance(value, dict) or any(not isinstance(key, str) for key in value):
+        raise ContractError(f"{name}: must be one literal dict with names as keys")
+    return value
+
+
+def _targets(node: ast.stmt) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def bindings(source: str) -> list[dict[str, int]]:
@@ -78,15 +127,27 @@ def saved_tensors(source: str, target: Target, entry_name: str) -> tuple[TensorS
     entry = target.entry(entry_name)
     axes = {axis.name for axis in entry.axes}
     found = []
-    for only, name, dtype, rest in _SAVES.findall(source):
+    for only, name, dtype, rest in _saves(source):
         if only and only not in {e.name for e in target.entries}:
             raise ContractError(f"saves {only}: no such entry in target {target.name!r}")
         if only and only != entry_name:
             continue
         if dtype != "scalar" and dtype not in DTYPES:
             raise ContractError(f"saves: {name} {dtype}: the dtype must be scalar, {', '.join(DTYPES)}")
-        unknown = [axis for axis in rest.split() if axis not in axes]
+        unknown = [axis for axis in rest if axis not in axes]
         if unknown:
             raise ContractError(f"saves: {name}: unknown axes {unknown}; entry {entry_name!r} has {sorted(axes)}")
-        found.append(TensorSpec(name, tuple(rest.split()), dtype))
+        found.append(TensorSpec(name, rest, dtype))
     return tuple(found) if entry.has_backward else ()
+
+
+def _saves(source: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Declarations of saved tensors: entry or "", name, dtype, axes."""
+    found = [(only, name, dtype, tuple(rest.split())) for only, name, dtype, rest in _SAVES.findall(source)]
+    for key, listed in _literal(source, "SAVES").items():
+        only, _, name = (word.strip() for word in key.rpartition(":"))
+        is_listed = isinstance(listed, list | tuple) and all(isinstance(word, str) for word in listed)
+        if not name.isidentifier() or not is_listed or not listed:
+            raise ContractError(f'saves: {key!r}: {listed!r} must be a dtype and axes, such as ("float32", "B", "T")')
+        found.append((only, name, listed[0], tuple(listed[1:])))
+    return found

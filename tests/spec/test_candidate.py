@@ -53,3 +53,47 @@ def test_saved_tensors_come_in_declared_order():
 def test_a_malformed_saved_tensor_is_refused(line):
     with pytest.raises(ContractError, match="saves"):
         saved_tensors(line, TARGET, "f")
+
+
+def test_a_python_file_declares_tunables_as_a_literal():
+    text = '"""Doc."""\nTUNE = {"BLOCK": [64, 128], "WARPS": (4,)}\n'
+    assert tunable_space(text) == {"BLOCK": (64, 128), "WARPS": (4,)}
+    assert read_candidate("f", "triton", text, "x").tunables == {"BLOCK": 64, "WARPS": 4}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"A": [1, 1]}', '{"A": [1.5]}', '{"A": []}', '{"A": 3}', '{"A": [True]}', "{1: [2]}", "[1]", "f()", '{"A": [B]}'],
+)
+def test_a_malformed_literal_of_tunables_is_refused(line):
+    with pytest.raises(ContractError, match=r"tune|TUNE"):
+        tunable_space(f"TUNE = {line}\n")
+
+
+def test_declaring_tunables_twice_is_refused():
+    with pytest.raises(ContractError, match="TUNE"):
+        tunable_space('TUNE = {"A": [1]}\nTUNE = {"A": [2]}\n')
+
+
+@pytest.mark.parametrize(
+    "text", ["TUNE = {\n", "def f(:\nTUNE = {}\n", "TUNE = 1 // tune\n\x00", "TUNE =" + "-" * 50_000]
+)
+def test_a_file_that_is_not_python_declares_nothing(text):
+    assert tunable_space(text) == {}
+
+
+def test_saved_tensors_of_a_python_file_are_a_literal():
+    text = 'SAVES = {"b": ("float32", "N"), "f: a": ("scalar",)}\n'
+    assert [(t.name, t.axes, t.dtype) for t in saved_tensors(text, TARGET, "f")] == [
+        ("b", ("N",), "float32"),
+        ("a", (), "scalar"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"a": ("float32", "M")}', '{"a": ("float99",)}', '{"g: a": ("float32", "N")}', '{"a": "N"}', '{"a": ()}'],
+)
+def test_a_malformed_literal_of_saved_tensors_is_refused(line):
+    with pytest.raises(ContractError, match="saves"):
+        saved_tensors(f"SAVES = {line}\n", TARGET, "f")
