@@ -13,8 +13,8 @@ from typing import Any
 
 from kernelsearch.errors import Infrastructure
 from kernelsearch.sandbox.baseline_worker import CHECK, CLOSE, FAILED, GO, OPEN, PREPARE, SNAPSHOT
-from kernelsearch.sandbox.freezing import freeze, thaw
 from kernelsearch.sandbox.layout import Layout
+from kernelsearch.sandbox.processes import freeze, thaw
 from kernelsearch.sandbox.session import Session
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.workload import Workload

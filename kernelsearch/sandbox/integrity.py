@@ -6,18 +6,22 @@
     time     the processor time of the candidate's process: within the cores it was given, and none of it while others
              are timed
 
-An honest kernel may look odd once in a noisy moment: each question is asked again before it refutes.
+An honest kernel may look odd once in a noisy moment: only windows in which nobody waited for a core count, and each
+question is asked again before it refutes. On a machine too busy to answer, nothing is decided (Undecided).
 """
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelsearch.timing.clock import LONGEST_WAIT
+
 if TYPE_CHECKING:
     from kernelsearch.sandbox.contest import Contest, TimedBaseline, TimedCandidate
 
 ASKED = 2
-PAIRS = 6
+WINDOWS = 6
+PATIENCE = 4
 STEEPEST_SLOPE = 1.4
 SLOPE_SLACK_S = 1e-3
 LONGEST_SERIAL = 0.5
@@ -27,56 +31,48 @@ PROCESSOR_SLACK_S = 0.03
 OUTSIDE_SHARE, OUTSIDE_SLACK_S = 0.05, 0.03
 
 
+class Undecided(Exception):
+    """The machine was too busy for an answer."""
+
+
 def check_slope(contest: "Contest") -> str | None:
     """Half of the slots against all of them; with fewer than four slots, all of them against all of them twice."""
     every = contest.indices
     shorter, longer = (every[: len(every) // 2], every) if len(every) >= 4 else (every, every * 2)
     for _ in range(ASKED):
-        seconds = {len(shorter): [], len(longer): []}  # type: dict[int, list[float]]
-        for _ in range(PAIRS):
-            for indices in (shorter, longer):
-                contest.refresh(every)
-                contest.candidate.load(indices)
-                seconds[len(indices)].append(contest.candidate.window() * len(indices))
-        short_s, long_s = float(np.median(seconds[len(shorter)])), float(np.median(seconds[len(longer)]))
-        explained = STEEPEST_SLOPE * long_s * (1 - len(shorter) / len(longer)) + SLOPE_SLACK_S
-        if long_s - short_s <= explained:
+        short, long = _quiet_medians(contest, [(contest.candidate, shorter), (contest.candidate, longer)])
+        short_s, long_s = short * len(shorter), long * len(longer)
+        if long_s - short_s <= STEEPEST_SLOPE * long_s * (1 - len(shorter) / len(longer)) + SLOPE_SLACK_S:
             return None
     return "does work outside of its timed window: longer windows cost more than their calls"
 
 
 def check_serial(contest: "Contest") -> str | None:
     """Single calls against calls in a row, for candidate and baseline alike."""
+    pairs = [(side, indices) for side in (contest.candidate, contest.baseline) for indices in ([0], contest.indices)]
     for _ in range(ASKED):
-        candidate, baseline = _extra_of_single_calls(contest)
-        if candidate.extra_s <= baseline.extra_s + max(LONGEST_SERIAL * candidate.in_a_row_s, SERIAL_SLACK_S):
+        single, in_a_row, their_single, their_in_a_row = _quiet_medians(contest, pairs)
+        slack = max(LONGEST_SERIAL * in_a_row, SERIAL_SLACK_S)
+        if single - in_a_row <= max(their_single - their_in_a_row, 0.0) + slack:
             return None
     return "is fast only when it can see the calls to come"
 
 
-class _Extra:
-    def __init__(self, single_s: float, in_a_row_s: float) -> None:
-        self.in_a_row_s = in_a_row_s
-        self.extra_s = single_s - in_a_row_s
-
-
-def _extra_of_single_calls(contest: "Contest") -> tuple[_Extra, _Extra]:
-    contenders = (contest.candidate, contest.baseline)
-    single, in_a_row = (_medians(contest, contenders, indices) for indices in ([0], contest.indices))
-    first, second = (_Extra(a, b) for a, b in zip(single, in_a_row, strict=True))
-    return first, second
-
-
-def _medians(
-    contest: "Contest", contenders: "tuple[TimedCandidate, TimedBaseline]", indices: list[int]
+def _quiet_medians(
+    contest: "Contest", asked: "list[tuple[TimedCandidate | TimedBaseline, list[int]]]"
 ) -> tuple[float, ...]:
-    for contender in contenders:
-        contender.load(indices)
-    rows = []
-    for _ in range(PAIRS):
-        contest.refresh(indices)
-        rows.append([contender.window() for contender in contenders])
-    return tuple(float(value) for value in np.median(rows, axis=0))
+    """Median seconds per call of each (contender, slots), of windows in which nobody waited for a core."""
+    taken: list[list[float]] = [[] for _ in asked]
+    for _ in range(WINDOWS * PATIENCE):
+        for seconds, (contender, indices) in zip(taken, asked, strict=True):
+            if len(seconds) < WINDOWS:
+                contest.refresh(sorted(set(indices)))
+                contender.load(indices)
+                one = contender.window()
+                seconds += [one] if contender.waited <= LONGEST_WAIT else []
+        if all(len(seconds) == WINDOWS for seconds in taken):
+            return tuple(float(np.median(seconds)) for seconds in taken)
+    raise Undecided
 
 
 def check_processor_time(contest: "Contest") -> str | None:

@@ -112,7 +112,7 @@ class _Trial:
             if measured:
                 interval, is_faster_too = self._decide(measured)
                 accepted = is_faster_too and not self._judge.without
-            detail = _describe(accepted, is_timed=bool(measured))
+            detail = _describe(accepted, [s for s, _ in measured])
         except CandidateFailure as failure:
             status, detail, counterexample = failure.status, failure.detail, failure.counterexample
         except Infrastructure as error:
@@ -247,7 +247,9 @@ class _Trial:
         return (used // 4096 + 2) * 4096
 
 
-def _describe(accepted: bool, *, is_timed: bool) -> str:
-    if not is_timed:
+def _describe(accepted: bool, samples: list[Samples]) -> str:
+    if not samples:
         return "equal; not timed"
+    if not all(s.is_quiet for s in samples):
+        return "equal; too noisy to tell whether faster: other programs use the cores, try --threads with fewer"
     return "equal and faster" if accepted else "equal, but not faster beyond doubt"

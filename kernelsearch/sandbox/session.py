@@ -22,7 +22,7 @@ from typing import NoReturn
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.build.program import native_program
 from kernelsearch.errors import EnvironmentMissing, Infrastructure
-from kernelsearch.sandbox.freezing import freeze, thaw
+from kernelsearch.sandbox.processes import freeze, thaw
 from kernelsearch.sandbox.protection import cores, harden_judge, require_essential
 from kernelsearch.spec.record import Status
 from kernelsearch.timing.allocator import TOP_PAD_BYTES

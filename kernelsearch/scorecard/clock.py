@@ -4,17 +4,19 @@ Both sides are runners of the same source, windows, freezing and decision being 
 the candidate's binding sweeps its rows that much less often and differs in nothing else.
 """
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kernelsearch.digest import digest
 from kernelsearch.sandbox.contest import WINDOW_S, TimedCandidate
 from kernelsearch.sandbox.execution import Execution
 from kernelsearch.sandbox.stage import Stage
@@ -23,6 +25,7 @@ from kernelsearch.timing.clock import Effort, measure
 from kernelsearch.timing.statistics import is_faster, noise, weighted_speedup
 
 PLANTED = Path(__file__).parent / "planted"
+REUSED = 10
 WORK = {0: 1000, 1: 990, 3: 970, 5: 952}
 """Sweeps by the gain in percent that they are against 1000."""
 
@@ -103,35 +106,69 @@ class Duel:
         return [side.window() for side in self._sides]
 
 
+@dataclass(frozen=True)
+class Dial:
+    """One kind of decision to be repeated: the true gain in percent, and whether a neighbour keeps a core busy."""
+
+    gain: int
+    is_busy: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gain not in WORK:
+            raise ValueError(f"gain={self.gain}: choose from {sorted(WORK)} percent")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What decisions depend on besides the dial; `journal` keeps one line each, so that a killed run goes on."""
+
+    cache_dir: Path
+    journal: Path
+    threads: int
+    harness: str
+    effort: Effort
+
+    def key(self, dial: Dial) -> str:
+        return digest([dial.gain, dial.is_busy, self.threads, self.harness, asdict(self.effort)])
+
+
 def measure_decisions(
-    gain: int,
-    decisions: int,
-    *,
-    is_busy: bool,
-    cache_dir: Path,
-    threads: int,
-    effort: Effort,
-    on_decision: Callable[[int, int], None] = lambda done, won: None,
+    dial: Dial, decisions: int, setting: Setting, on_decision: Callable[[int, int], None] = lambda done, won: None
 ) -> Decisions:
     """Repeats the decision of a verdict between two runners of the same source; every tenth with new processes."""
-    if gain not in WORK:
-        raise ValueError(f"gain={gain}: choose from {sorted(WORK)} percent")
-    rng = np.random.default_rng()
-    ratios: list[float] = []
-    won, started = 0, time.monotonic()
-    with _neighbour() if is_busy else _nobody():
-        while len(ratios) < decisions:
-            duel = Duel(gain, cache_dir, threads, rng)
+    rows = _read(setting.journal, setting.key(dial))[:decisions]
+    with _neighbour() if dial.is_busy else nullcontext():
+        while len(rows) < decisions:
+            duel = Duel(dial.gain, setting.cache_dir, setting.threads, np.random.default_rng())
             try:
-                for _ in range(min(10, decisions - len(ratios))):
-                    is_win, ratio = duel.decide(effort)
-                    won += is_win
-                    ratios.append(ratio)
-                    on_decision(len(ratios), won)
+                for _ in range(min(REUSED, decisions - len(rows))):
+                    started = time.monotonic()
+                    won, ratio = duel.decide(setting.effort)
+                    rows.append({"won": won, "ratio": ratio, "seconds": time.monotonic() - started})
+                    _append(setting.journal, setting.key(dial), rows[-1])
+                    on_decision(len(rows), sum(row["won"] for row in rows))
             finally:
                 duel.close()
-    low, middle, high = (float(q) for q in np.quantile(ratios, (0.05, 0.5, 0.95)))
-    return Decisions(gain, is_busy, decisions, won, (low, middle, high), time.monotonic() - started)
+    low, middle, high = (float(q) for q in np.quantile([row["ratio"] for row in rows], (0.05, 0.5, 0.95)))
+    called_faster = sum(row["won"] for row in rows)
+    return Decisions(dial.gain, dial.is_busy, len(rows), called_faster, (low, middle, high), sum(row["seconds"] for row in rows))
+
+
+def _read(journal: Path, key: str) -> list[dict[str, Any]]:
+    if not journal.is_file():
+        return []
+    data = journal.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) != len(data):  # a killed writer left an unfinished line
+        journal.write_bytes(whole)
+    rows = [json.loads(line) for line in whole.splitlines()]
+    return [row for row in rows if row["key"] == key]
+
+
+def _append(journal: Path, key: str, row: dict[str, Any]) -> None:
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a") as file:
+        file.write(json.dumps({"key": key, **row}) + "\n")
 
 
 @contextmanager
@@ -143,8 +180,3 @@ def _neighbour() -> Iterator[None]:
     finally:
         busy.kill()
         busy.wait()
-
-
-@contextmanager
-def _nobody() -> Iterator[None]:
-    yield

@@ -40,7 +40,7 @@ class Measurement:
     """Paired latencies on one workload: `speedup = baseline_us / candidate_us` with its 95% interval.
 
     `noise` is the A/A control of the same rounds: the relative difference up to which this machine, at this moment,
-    cannot tell two identical programs apart.
+    cannot tell two identical programs apart. `disturbed` is the share of rounds in which other programs took a core.
     """
 
     workload: str
@@ -55,6 +55,7 @@ class Measurement:
     noise: float
     rounds: int
     calls: float
+    disturbed: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ of rounds follows from time alone, never from the results seen so far; only a ho
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,26 +14,43 @@ import numpy as np
 from kernelsearch.timing.statistics import Samples
 
 SETTLE_S = 0.001
+# Beside a busy program on two cores, identical kernels were called up to 8x faster: which of their processes got a core
+# to itself was luck that lasted (AMD EPYC, 2026-11-23).
+LONGEST_WAIT = 0.05
 HOPELESS_AFTER = 8
 HOPELESS_RATIO = 0.8
 
 
 class Contender(Protocol):
-    """Runs one window on the inputs of this round; returns seconds per call."""
+    """Runs one window on the inputs of this round; returns seconds per call.
+
+    `waited` is the share of the last window that its threads spent ready to run without a core: others' work.
+    """
+
+    waited: float
 
     def window(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: at least `minimum_rounds`, then until `seconds` are used or `maximum_rounds` reached."""
+    """How long to measure: at least `minimum_rounds`, then until `seconds` are used or `maximum_rounds` reached.
+
+    Only quiet rounds count, in which nobody waited for a core. On a busy machine it is tried `patience` times as long.
+    """
 
     seconds: float = 1.5
     minimum_rounds: int = 12
     maximum_rounds: int = 40
+    patience: float = 3.0
 
     def times(self, factor: int) -> "Effort":
-        return Effort(self.seconds * factor, self.minimum_rounds * factor, self.maximum_rounds * factor)
+        return replace(
+            self,
+            seconds=self.seconds * factor,
+            minimum_rounds=self.minimum_rounds * factor,
+            maximum_rounds=self.maximum_rounds * factor,
+        )
 
 
 def measure(
@@ -46,29 +63,37 @@ def measure(
 ) -> Samples:
     """Paired samples. `refresh` draws new inputs before a round, `check` looks at every output after it."""
     contenders = (candidate, baseline, baseline)
-    rows: list[list[float]] = []
+    quiet: list[list[float]] = []
+    disturbed: list[list[float]] = []
     _one_round(contenders, refresh, check, rng)  # warms caches and thread pools
     started = time.monotonic()
-    while len(rows) < effort.maximum_rounds:
-        if len(rows) >= effort.minimum_rounds and time.monotonic() - started > effort.seconds:
+    while len(quiet) < effort.maximum_rounds:
+        elapsed = time.monotonic() - started
+        if len(quiet) >= effort.minimum_rounds and elapsed > effort.seconds:
             break
-        rows.append(_one_round(contenders, refresh, check, rng))
-        if len(rows) == HOPELESS_AFTER and _is_hopeless(rows):
+        if len(disturbed) >= effort.minimum_rounds and elapsed > effort.seconds * effort.patience:
             break
-    columns = tuple(zip(*rows, strict=True))
-    return Samples(*columns)
+        row, waited = _one_round(contenders, refresh, check, rng)
+        (quiet if waited <= LONGEST_WAIT else disturbed).append(row)
+        if len(quiet) == HOPELESS_AFTER and _is_hopeless(quiet):
+            break
+    is_quiet = len(quiet) >= min(HOPELESS_AFTER, effort.minimum_rounds)
+    own, theirs, control = zip(*(quiet if is_quiet else quiet + disturbed), strict=True)
+    return Samples(own, theirs, control, disturbed=len(disturbed) / (len(quiet) + len(disturbed)), is_quiet=is_quiet)
 
 
 def _one_round(
     contenders: tuple[Contender, ...], refresh: Callable[[], None], check: Callable[[], None], rng: np.random.Generator
-) -> list[float]:
+) -> tuple[list[float], float]:
+    """Seconds per call of each, and the longest share that one of them had to wait."""
     refresh()
-    seconds = [0.0] * len(contenders)
+    seconds, waited = [0.0] * len(contenders), 0.0
     for index in rng.permutation(len(contenders)):
         time.sleep(SETTLE_S)  # a process that was just stopped needs a moment until all of its threads are
         seconds[index] = contenders[index].window()
+        waited = max(waited, contenders[index].waited)
     check()
-    return seconds
+    return seconds, waited
 
 
 def _is_hopeless(rows: list[list[float]]) -> bool:

@@ -19,11 +19,17 @@ WORST_WORKLOAD = 0.98
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds per call, one row a round: the candidate once, the baseline twice (the second is the A/A control)."""
+    """Seconds per call, one row a round: the candidate once, the baseline twice (the second is the A/A control).
+
+    `disturbed` is the share of all rounds in which somebody waited for a core; they are left out if enough others were
+    found, which `is_quiet` says.
+    """
 
     candidate: tuple[float, ...]
     baseline: tuple[float, ...]
     control: tuple[float, ...]
+    disturbed: float = 0.0
+    is_quiet: bool = True
 
     def log_ratios(self) -> np.ndarray:
         """ln(baseline / candidate) of each round, the baseline being the geometric mean of its two windows."""
@@ -68,7 +74,12 @@ def weighted_speedup(
 
 
 def is_faster(interval: Interval, samples: Sequence[Samples], noise_floor: float) -> bool:
-    """Whether the gain is real: interval above the noise, more rounds won than chance gives, no workload hurt."""
+    """Whether the gain is real: interval above the noise, more rounds won than chance gives, no workload hurt.
+
+    Never on a machine too busy to tell.
+    """
+    if not all(s.is_quiet for s in samples):
+        return False
     threshold = 1.0 + max(MINIMUM_EFFECT, noise_floor)
     ratios = np.concatenate([s.log_ratios() for s in samples])
     worst = min(exp(float(np.median(s.log_ratios()))) for s in samples)

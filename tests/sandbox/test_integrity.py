@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelsearch.sandbox.integrity import check_processor_time, check_serial, check_slope
+from kernelsearch.sandbox.integrity import Undecided, check_processor_time, check_serial, check_slope
 
 CALL_S = 1e-3
 
@@ -14,7 +14,7 @@ class Contender:
 
     def __init__(self, call_s: float = CALL_S, single_s: float = 0.0, stolen_s: float = 0.0) -> None:
         self.call_s, self.single_s, self.stolen_s = call_s, single_s, stolen_s
-        self.threads, self.inside_s, self.outside_s, self.wall_s = 2, 1.9, 0.0, 1.0
+        self.threads, self.inside_s, self.outside_s, self.wall_s, self.waited = 2, 1.9, 0.0, 1.0, 0.0
 
     def load(self, indices: list[int]) -> None:
         self.count = len(indices)
@@ -60,3 +60,10 @@ def test_computing_while_stopped_is_noticed():
     candidate = Contender()
     candidate.outside_s = 0.5
     assert "not being timed" in check_processor_time(contest(candidate))
+
+
+def test_a_busy_machine_answers_no_question():
+    candidate = Contender(stolen_s=8e-3)
+    candidate.waited = 0.5
+    with pytest.raises(Undecided):
+        check_slope(contest(candidate))

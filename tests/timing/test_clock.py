@@ -8,8 +8,8 @@ from kernelsearch.timing.clock import Effort, measure
 
 
 class Sleeper:
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, waited: float = 0.0) -> None:
+        self.seconds, self.waited = seconds, waited
         self.windows = 0
 
     def window(self) -> float:
@@ -44,3 +44,10 @@ def test_the_baseline_is_measured_twice_a_round():
 def test_a_hopeless_candidate_is_cut_short():
     samples = run(Sleeper(0.004), Sleeper(0.001), Effort(seconds=9.0, minimum_rounds=30, maximum_rounds=40), [])
     assert len(samples.candidate) == 8
+
+
+def test_rounds_in_which_somebody_waited_for_a_core_do_not_count():
+    patient = Effort(seconds=0.0, minimum_rounds=8, maximum_rounds=8)
+    samples = run(Sleeper(0.001), Sleeper(0.001, waited=0.5), patient, [])
+    assert not samples.is_quiet
+    assert samples.disturbed == 1.0

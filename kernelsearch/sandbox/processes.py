@@ -1,4 +1,4 @@
-"""Stopping a whole process so that nothing of it runs while somebody else is timed."""
+"""Another process as the clock sees it: stopped as a whole, and how long it had to wait for a core."""
 
 import os
 import signal
@@ -34,3 +34,17 @@ def _is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return any(state not in "TtZX" for state in states)
+
+
+def waited_seconds(pid: int) -> float:
+    """How long the threads of the process were ready to run and did not, because others had the cores; in all.
+
+    From the scheduler's own account (the second field of schedstat, in nanoseconds); 0 where the kernel keeps none.
+    """
+    waited = 0
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            waited += int((task / "schedstat").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 1e-9 * waited
