@@ -16,7 +16,7 @@ from kernelsearch.build.abi import abi_header
 from kernelsearch.build.compiler import compiler, compiler_identity
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.digest import digest, digest_files
-from kernelsearch.errors import BuildError, Infrastructure
+from kernelsearch.errors import Infrastructure
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.target import Target
 
@@ -37,7 +37,6 @@ FLAGS = (
 )
 COMPILE = ("-include", "abi.h", "-I", "include", "-c", "kernel.cpp", "-o", "kernel.o")
 LINK = ("-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so")
-MAXIMUM_SOURCE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,6 @@ def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> 
 
     Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler or no jail for it.
     """
-    size = len(candidate.source.encode())
-    if size > MAXIMUM_SOURCE_BYTES:
-        raise BuildError(f"the source has {size} bytes, at most {MAXIMUM_SOURCE_BYTES} are compiled: write it shorter")
     header = abi_header(target, candidate, dtype)
     key = digest(["cpp", candidate.source, header, list(FLAGS), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"

@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from kernelsearch.build import cpp
-from kernelsearch.build.abi import describe_abi, functions
-from kernelsearch.build.lint import lint_artifact
-from kernelsearch.errors import BuildError, ContractError, EnvironmentMissing
+from kernelsearch.build.abi import describe_abi
+from kernelsearch.errors import BuildError, EnvironmentMissing
 from kernelsearch.spec import TargetFolder, read_candidate
 
 FOLDER = TargetFolder(Path(__file__).parent.parent / "sandbox" / "row_sum")
@@ -56,21 +55,3 @@ def test_a_missing_compiler_is_said_with_the_command_that_brings_it(monkeypatch,
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentMissing, match="apt-get install g"):
         cpp.compiler()
-
-
-def test_the_seed_passes_the_lint(tmp_path):
-    lint_artifact(build(SEED, tmp_path).path, [f.symbol for f in functions(FOLDER.target, SEED)])
-
-
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        ("static int calls; int count() { return calls++; }", "keeps"),
-        ("__attribute__((constructor)) void early() {}", "loaded"),
-        ('extern "C" int puts(const char*); int say() { return puts("x"); }', "calls puts"),
-    ],
-)
-def test_state_constructors_and_foreign_calls_fail_the_lint(tmp_path, line, complaint):
-    source = SEED + "#pragma GCC visibility push(default)\n" + line + "\n"
-    with pytest.raises(ContractError, match=complaint):
-        lint_artifact(build(source, tmp_path).path, [])
