@@ -12,7 +12,7 @@ LAYERS = (
     ("errors", "digest"),
     ("spec",),
     ("build", "verify", "timing", "ledger"),
-    ("sandbox", "dispatch", "search"),
+    ("sandbox", "dispatch", "search", "importer"),
     ("report",),
     ("cli",),
     ("__main__",),

@@ -93,6 +93,23 @@ def check(
     _finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads), as_json)
 
 
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help="What the file is: kernelbench.")],
+    file: Annotated[Path, typer.Argument(help="A problem: class Model, get_inputs(), get_init_inputs().")],
+    out: Annotated[Path | None, typer.Option(help="Folder to make (default: the problem's name, here).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Another size for a constant of the file: NAME=VALUE.")
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="Give up after this time, such as 90s or 10m.")] = "5m",
+    as_json: Json = False,
+) -> None:
+    """Make a target from a KernelBench problem. This executes the problem's file: read it first."""
+    from kernelsearch.cli import import_ as command
+
+    _finish(*command.run(kind, file, out, tuple(set_ or ()), timeout), as_json)
+
+
 @app.command()
 def targets(
     action: Annotated[str, typer.Argument(help="list or show.")] = "list",
