@@ -5,6 +5,9 @@ Axes: B batch, T time, H query heads, K key heads, D head size, G = H / K query 
 With p the probabilities, s the scores and a = |q||k| / sqrt(D) their magnitude, a score carries the relative-to-a
 error that any order of summation leaves, and an error ds_j moves out by p_j ds_j (v_j - out). Magnitudes follow that
 chain rule with every term positive; they are tight in that nothing but signs is given away.
+
+Stored intermediates (bfloat16: P, dS, and `out` read again by the backward) are each rounded once, with errors that do
+not depend on each other and add in squares, or, where values repeat, all alike, which scales the result itself.
 """
 
 from math import sqrt
@@ -15,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 # Rows along this axis do not depend on each other: the judge may compare any of them.
 attention_ROW_AXIS = "B"  # noqa: N816
+# With equal tokens every term of a sum is the same number.
+attention_REPEATING = {"constant": ("out", "dq", "dk", "dv")}  # noqa: N816
 
 
 def attention(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:
@@ -89,6 +94,51 @@ def _magnitudes_of_head(
         "dq": scale * c_ds_TT @ k_TD.abs(),
         "dk": scale * c_ds_TT.T @ q_TD.abs(),
         "dv": (p_TT * error_TT).T @ dout_TD.abs(),
+    }
+
+
+def attention_stored_magnitudes(
+    inputs: dict[str, Tensor], parameters: dict, outputs: dict[str, Tensor], output_gradients: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Root of the summed squares of what each rounding moves, plus the magnitude of the result itself."""
+    names = ("out",) if output_gradients is None else ("out", "dq", "dk", "dv")
+    values = {n: torch.zeros_like(inputs[n[1:]] if n != "out" else inputs["q"]) for n in names}
+    squares = {n: torch.zeros_like(value) for n, value in values.items()}
+    B, T, H, _ = inputs["q"].shape
+    visible_TT = _visible(T, parameters["window"])
+    for b in range(B):
+        for h in range(H):
+            key_head = h // (H // inputs["k"].shape[2])
+            qkv = (inputs["q"][b, :, h], inputs["k"][b, :, key_head], inputs["v"][b, :, key_head])
+            dout_TD = None if output_gradients is None else output_gradients["dout"][b, :, h]
+            for name, (value, square) in _stored_of_head(*qkv, outputs["out"][b, :, h], dout_TD, visible_TT).items():
+                head = key_head if name in ("dk", "dv") else h
+                values[name][b, :, head] += value
+                squares[name][b, :, head] += square
+    return {name: squares[name].sqrt_().add_(values[name].abs_()) for name in names}
+
+
+def _stored_of_head(
+    q_TD: Tensor, k_TD: Tensor, v_TD: Tensor, out_TD: Tensor, dout_TD: Tensor | None, visible_TT: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """By result: its value, and the sum of squares of what single roundings of P, dS and out move."""
+    scale = 1 / sqrt(q_TD.shape[-1])
+    p_TT = (q_TD @ k_TD.T * scale).masked_fill_(~visible_TT, float("-inf")).softmax(dim=-1)
+    p2_TT = p_TT.square()
+    found = {"out": (out_TD, p2_TT @ v_TD.square())}
+    if dout_TD is None:
+        return found
+    dp_TT = dout_TD @ v_TD.T
+    delta_T1 = (dout_TD * out_TD).sum(dim=-1, keepdim=True)
+    ds_TT = p_TT * (dp_TT - delta_T1) * scale
+    ds2_TT = 2 * ds_TT.square()  # of dS itself, and of the P that it may be made of
+    # delta = <dout, out> is as wrong as out is: by its own roundings, and by those of the P that it was made of.
+    delta2_T1 = (dout_TD * out_TD).square().sum(dim=-1, keepdim=True) + delta_T1.square()
+    delta2_T1 = scale**2 * (delta2_T1 + (p2_TT * dp_TT.square()).sum(dim=-1, keepdim=True))
+    return found | {
+        "dq": (ds_TT @ k_TD, ds2_TT @ k_TD.square() + delta2_T1 * (p_TT @ k_TD).square()),
+        "dk": (ds_TT.T @ q_TD, (ds2_TT + p2_TT * delta2_T1).T @ q_TD.square()),
+        "dv": (p_TT.T @ dout_TD, p2_TT.T @ dout_TD.square()),
     }
 
 

@@ -43,8 +43,15 @@ TARGET = Target(
             backward_flops=backward_flops,
         ),
     ),
-    # bfloat16: probabilities may be rounded to bfloat16 before the second product, as FlashAttention does.
-    accumulator={"float32": 2.0**-24, "bfloat16": 2.0**-9},
+    accumulator={"float32": 2.0**-24, "bfloat16": 2.0**-24},
+    # As FlashAttention does: operands of the second products are narrow, every sum is float32.
+    stored={
+        "bfloat16": (
+            "P, the probabilities (scaled by the row's sum or not), before P v and P^T dout",
+            "dS, the gradients of the scores, before dS k and dS^T q",
+            "out, as stored, where the backward reads it again",
+        )
+    },
     constraints=("H % K == 0",),
     sources=("https://arxiv.org/abs/2205.14135",),
 )

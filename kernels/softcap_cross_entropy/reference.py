@@ -13,6 +13,8 @@ ROWS = 128
 
 # Rows along this axis do not depend on each other: the judge may compare any of them.
 softcap_cross_entropy_ROW_AXIS = "N"  # noqa: N816
+# The exponentials of a row are, or nearly are, one number.
+softcap_cross_entropy_REPEATING = dict.fromkeys(("constant", "small"), ("loss", "dlogits"))  # noqa: N816
 
 
 def softcap_cross_entropy(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:
@@ -53,6 +55,29 @@ def softcap_cross_entropy_magnitudes(
             c_RV = (p_RV * (1 + 2 * CAP) + hot_RV) * slope_RV + 2 * (p_RV + hot_RV)
             found["dlogits"][rows] = c_RV * (output_gradients["dloss"][rows].abs() * valid_N[rows])[:, None]
     return found
+
+
+def softcap_cross_entropy_stored_magnitudes(
+    inputs: dict[str, Tensor], parameters: dict, outputs: dict[str, Tensor], output_gradients: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """A gradient that was rounded before it is scaled is off by its own size."""
+    found = {"loss": torch.zeros_like(outputs["loss"])}
+    if output_gradients is not None:
+        dloss_N = output_gradients["dloss"] * (inputs["targets"] >= 0)
+        found["dlogits"] = _scaled_gradients(inputs["logits"], inputs["targets"], dloss_N).abs_()
+    return found
+
+
+def _scaled_gradients(logits_NV: Tensor, targets_N: Tensor, dloss_N: Tensor) -> Tensor:
+    found_NV = torch.empty_like(logits_NV)
+    for begin in range(0, len(targets_N), ROWS):
+        rows = slice(begin, begin + ROWS)
+        tanh_RV = torch.tanh(logits_NV[rows] / CAP)
+        p_RV = (CAP * tanh_RV).softmax(dim=1)
+        index_R1 = targets_N[rows].clamp(min=0)[:, None]
+        p_RV.scatter_add_(1, index_R1, torch.full_like(p_RV[:, :1], -1.0))
+        found_NV[rows] = p_RV.mul_(1 - tanh_RV.square_()).mul_(dloss_N[rows, None])
+    return found_NV
 
 
 def softcap_cross_entropy_terms(sizes: dict[str, int], parameters: dict) -> dict[str, int]:

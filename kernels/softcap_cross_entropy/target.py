@@ -34,7 +34,8 @@ TARGET = Target(
             backward_flops=backward_flops,
         ),
     ),
-    # bfloat16 logits are widened on load; nothing inside is narrower than float32.
     accumulator={"float32": 2.0**-24, "bfloat16": 2.0**-24},
+    # bfloat16 logits are widened on load; what a forward may leave narrow for the backward is the finished gradient.
+    stored={"bfloat16": ("dlogits / dloss, before it is scaled",)},
     sources=("https://arxiv.org/abs/2408.00118",),
 )

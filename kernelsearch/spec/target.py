@@ -108,7 +108,9 @@ class Entry:
 class Target:
     """A hot path: entries, and the precision policy that its recipe really uses.
 
-    `accumulator` gives per dtype the unit roundoff a kernel may accumulate with (verification rule, verify/compare.py).
+    `accumulator` gives per dtype the unit roundoff a kernel may accumulate with; `stored` names per dtype, in words,
+    the intermediates that it may round to the dtype's own precision on the way (verify/compare.py; the magnitudes are
+    reference.py's). Whatever is not named stays at the accumulator's precision.
     `constraints` are relations between sizes beyond single axes, for example "H % K == 0".
     """
 
@@ -116,6 +118,7 @@ class Target:
     summary: str
     entries: tuple[Entry, ...]
     accumulator: Mapping[str, float]
+    stored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     sources: tuple[str, ...] = field(default=())
 

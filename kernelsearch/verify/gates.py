@@ -64,18 +64,9 @@ def check_some_rows(folder: TargetFolder, case: Case, run: Run, rng: np.random.G
 def compare_all(folder: TargetFolder, case: Case, got: Tensors, expected: Expected, *, shift: int = 0) -> None:
     """The rule on every output, updated input and gradient; raises CandidateFailure on the first difference."""
     entry = folder.target.entry(case.workload.entry)
-    accumulator = folder.target.accumulator[case.workload.dtype]
     gradients = {t.name for t in entry.input_gradients()}
     for name in (*(t.name for t in entry.outputs), *entry.updates, *(t.name for t in entry.input_gradients())):
-        wrong = find_difference(
-            got[name],
-            expected.values[name],
-            expected.magnitudes[name],
-            expected.baseline[name],
-            expected.terms[name],
-            accumulator,
-            case.regime,
-        )
+        wrong = find_difference(got[name], expected.answers[name])
         if wrong is not None:
             status = Status.GRADIENT if name in gradients else Status.MISMATCH
             raise CandidateFailure(status, f"{name} {wrong}", f"{case.describe()} shift={shift}: {name}")
@@ -209,7 +200,7 @@ def negative_controls(folder: TargetFolder, dtype: str, rng: np.random.Generator
             case, other = (make_case(folder, workload, "normal", rng) for _ in range(2))
             expected, stale = expect(folder, case), expect(folder, other)
             fakes = dict(_fakes(case, expected, stale))
-            passed = {name for name, fake in fakes.items() if not _is_refused(folder, entry, dtype, fake, expected)}
+            passed = {name for name, fake in fakes.items() if not _is_refused(fake, expected)}
             accepted = passed if draw == 0 else accepted & passed
             if not accepted:
                 break
@@ -220,20 +211,8 @@ def negative_controls(folder: TargetFolder, dtype: str, rng: np.random.Generator
             )
 
 
-def _is_refused(folder: TargetFolder, entry: Entry, dtype: str, fake: Mapping[str, Tensor], expected: Expected) -> bool:
-    accumulator = folder.target.accumulator[dtype]
-    return any(
-        find_difference(
-            fake[n],
-            expected.values[n],
-            expected.magnitudes[n],
-            expected.baseline[n],
-            expected.terms[n],
-            accumulator,
-        )
-        is not None
-        for n in fake
-    )
+def _is_refused(fake: Mapping[str, Tensor], expected: Expected) -> bool:
+    return any(find_difference(fake[n], expected.answers[n]) is not None for n in fake)
 
 
 def _fakes(case: Case, expected: Expected, stale: Expected) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -1,4 +1,4 @@
-"""What is right, and how wrong an honest kernel may be: float64 answers, condition magnitudes, the baseline's answers.
+"""What is right, and how wrong an honest kernel may be: float64 answers with their magnitudes, the baseline's answers.
 
 The oracle starts from inputs already rounded to the workload's dtype, so representation error is nobody's fault.
 """
@@ -10,32 +10,60 @@ import torch
 from torch import Tensor
 
 from kernelsearch.spec.library import TargetFolder
-from kernelsearch.spec.target import Entry, Parameters
-from kernelsearch.verify.case import Case
+from kernelsearch.spec.target import UNIT_ROUNDOFF, Entry, Parameters
+from kernelsearch.verify.case import TORCH_DTYPES, Case
+from kernelsearch.verify.compare import Answer
 
 
 @dataclass(frozen=True)
 class Expected:
-    """By name of output, updated input or gradient: float64 value, condition magnitude, baseline's value, terms."""
+    """By name of output, updated input or gradient: what is right, and what the baseline made of the same inputs."""
 
-    values: Mapping[str, Tensor]
-    magnitudes: Mapping[str, Tensor]
+    answers: Mapping[str, Answer]
     baseline: Mapping[str, Tensor]
-    terms: Mapping[str, int]
 
 
 def expect(folder: TargetFolder, case: Case) -> Expected:
+    return Expected(find_answers(folder, case), run_baseline(folder, case))
+
+
+def find_answers(folder: TargetFolder, case: Case) -> dict[str, Answer]:
+    """The oracle's values and magnitudes.
+
+    reference.py may add to `<entry>` and `<entry>_magnitudes`: `<entry>_stored_magnitudes`, needed where the target
+    declares stored intermediates for the dtype, and `<entry>_REPEATING`, by regime the results whose sums repeat terms.
+    """
     entry = folder.target.entry(case.workload.entry)
     reference = folder.module("reference")
+    dtype = case.workload.dtype
     parameters: Parameters = dict(case.workload.parameters)
     exact = {name: _widen(tensor) for name, tensor in case.inputs.items()}
     gradients = None if case.output_gradients is None else {n: t.double() for n, t in case.output_gradients.items()}
     values = _differentiate(entry, getattr(reference, entry.name), exact, parameters, gradients)
     outputs = {name: values[name] for name in values if name in {t.name for t in entry.outputs} | set(entry.updates)}
+    arguments = (exact, parameters, outputs, gradients)
     with torch.no_grad():
-        magnitudes = getattr(reference, f"{entry.name}_magnitudes")(exact, parameters, outputs, gradients)
+        magnitudes = getattr(reference, f"{entry.name}_magnitudes")(*arguments)
+        stored: dict[str, Tensor] = {}
+        if folder.target.stored.get(dtype):
+            stored = getattr(reference, f"{entry.name}_stored_magnitudes")(*arguments)
     terms = getattr(reference, f"{entry.name}_terms")(dict(case.workload.sizes), parameters)
-    return Expected(values, magnitudes, run_baseline(folder, case), terms)
+    repeating = getattr(reference, f"{entry.name}_REPEATING", {}).get(case.regime, ())
+    dtypes = {t.name: TORCH_DTYPES[t.element(dtype)] for t in (*entry.inputs, *entry.outputs, *entry.input_gradients())}
+    accumulator, storage = folder.target.accumulator[dtype], UNIT_ROUNDOFF[dtype]
+    return {
+        name: Answer(
+            exact=values[name],
+            condition=magnitudes[name],
+            dtype=dtypes[name],
+            terms=terms[name],
+            accumulator=accumulator,
+            storage=storage,
+            stored=stored.get(name),
+            is_repeating=name in repeating,
+        )
+        for name in values
+    }
 
 
 def run_baseline(folder: TargetFolder, case: Case) -> dict[str, Tensor]:

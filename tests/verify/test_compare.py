@@ -1,11 +1,13 @@
 """The rule on sums of products: honest orders live, lower precision and small mistakes die."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernelsearch.verify.compare import find_difference
+from kernelsearch.verify.compare import Answer, find_difference
 
 N, K = 64, 257
 
@@ -16,9 +18,13 @@ def data(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
     return a, b, a.double() @ b.double(), a.double().abs() @ b.double().abs()
 
 
+def answer(exact: torch.Tensor, condition: torch.Tensor, terms: int, **more) -> Answer:
+    return Answer(exact, condition, torch.float32, terms, accumulator=2.0**-24, storage=2.0**-24, **more)
+
+
 def difference(y: torch.Tensor, seed: int = 0) -> str | None:
-    a, b, oracle, magnitude = data(seed)
-    return find_difference(y, oracle, magnitude, a @ b, K, 2.0**-24)
+    _, _, oracle, magnitude = data(seed)
+    return find_difference(y, answer(oracle, magnitude, K))
 
 
 def serial(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -81,7 +87,7 @@ def test_a_nan_that_the_exact_result_has_is_none():
     y = a @ b
     for tensor in (y, oracle):
         tensor[0, 0] = float("nan")
-    assert find_difference(y, oracle, magnitude, y, K, 2.0**-24) is None
+    assert find_difference(y, answer(oracle, magnitude, K)) is None
 
 
 def test_repeating_terms_may_round_all_the_same_way():
@@ -89,7 +95,15 @@ def test_repeating_terms_may_round_all_the_same_way():
     serial_sum = torch.zeros(1)
     for k in range(4096):
         serial_sum = serial_sum + ones[:, k]
-    oracle, magnitude = ones.double().sum(1), ones.double().sum(1)
-    found = [find_difference(serial_sum, oracle, magnitude, ones.sum(1), 4096, 2.0**-24, r) for r in ("normal", "ties")]
-    assert found[0] is not None
-    assert found[1] is None
+    exact = ones.double().sum(1)
+    assert find_difference(serial_sum, answer(exact, exact, 4096)) is not None
+    assert find_difference(serial_sum, answer(exact, exact, 4096, is_repeating=True)) is None
+
+
+def test_a_result_rounded_twice_is_a_difference_unless_the_policy_stores_it_on_the_way():
+    exact = torch.rand(4096, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    once = Answer(exact, exact, torch.bfloat16, 4, accumulator=2.0**-24, storage=2.0**-8)
+    twice = ((exact * 3).bfloat16().double() / 3).bfloat16()
+    assert find_difference(exact.bfloat16(), once) is None
+    assert find_difference(twice, once) is not None
+    assert find_difference(twice, replace(once, stored=exact)) is None
