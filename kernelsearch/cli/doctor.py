@@ -10,14 +10,30 @@ import torch
 from rich.console import Console
 
 from kernelsearch.build import cpp
+from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
-from kernelsearch.sandbox.protection import protection_names
+from kernelsearch.sandbox.protection import NEEDED, Unprotected, protection_names
 from kernelsearch.sandbox.session import Session, native_command
 from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
 
 EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}
+_NAMESPACES = (
+    "candidates are kept off {what} by the system-call filter alone; allow user namespaces (sysctl "
+    "user.max_user_namespaces), or start as root"
+)
+# What the lack of a protection that is not essential means, and how to get it.
+REMEDIES = {
+    "own user id": "candidates run as you; start as root to give each a user of its own",
+    "own processes (pid namespace)": _NAMESPACES.format(what="other processes"),
+    "own network (net, ipc, uts namespaces)": _NAMESPACES.format(what="the network"),
+    "empty root folder (mount namespace)": (
+        "candidates are kept off files by Landlock alone; allow mounts of proc in user namespaces, or start as root"
+    ),
+    "no processor clock": "a candidate may read the time with an instruction that the lint cannot see; x86-64 only",
+}
+REFUSED = "untrusted candidates are refused here"
 PROBE = (
     "void probe_forward(const scalar_t* x, scalar_t* y, int64_t N) { for (int64_t i = 0; i < N; i++) y[i] = x[i]; }\n"
 )
@@ -44,7 +60,7 @@ def run() -> tuple[dict[str, Any], int]:
     for finding in findings:
         mark = "[green]ok[/green]     " if finding.is_ok else "[yellow]missing[/yellow]"
         console.print(f"{mark} {finding.name}: {finding.value}" + (f" - {finding.remedy}" if finding.remedy else ""))
-    essential = all(f.is_ok for f in findings[:3])
+    essential = all(f.is_ok for f in findings[:3]) and REFUSED not in {f.value for f in findings}
     return {"findings": [vars(f) for f in findings], "usable": essential}, 0 if essential else 1
 
 
@@ -78,12 +94,19 @@ def _gpu() -> Finding:
 
 
 def _sandbox(place: Workplace) -> list[Finding]:
-    """Runs a trivial kernel in a runner and reads which protections hold."""
+    """Compiles and runs a trivial kernel as if it were untrusted, and reads which protections hold."""
     entry = Entry(
         "probe", (Axis("N"),), (TensorSpec("x", ("N",)),), (TensorSpec("y", ("N",)),), lambda sizes, parameters: 0.0
     )
     target = Target("probe", "copies", (entry,), {"float32": 2.0**-24})
+    refusal: list[Finding] = []
     try:
+        compile_jailed(
+            jail_command(place.cache_dir),
+            {"probe.cpp": b"int probe;"},
+            [(cpp.compiler(), "-c", "probe.cpp", "-o", "probe.o")],
+            "probe.o",
+        )
         artifact = cpp.build(target, read_candidate("probe", "cpp", PROBE, "doctor"), "float32", place.cache_dir)
         with Session(
             native_command(place.cache_dir),
@@ -92,16 +115,20 @@ def _sandbox(place: Workplace) -> list[Finding]:
             region_bytes=4096,
             threads=1,
         ) as session:
-            held = protection_names(session.protections)
+            held = session.protections
+    except Unprotected as error:
+        held = error.held
+        refusal = [Finding("sandbox", False, REFUSED, NEEDED)]
     except KernelSearchError as error:
-        return [Finding("sandbox", False, str(error))]
-    remedies = {"own user id": "candidates run as you; start as root to give them a user of their own"}
-    return [
-        Finding(
-            f"sandbox, {name}", is_held, "holds" if is_held else "absent", "" if is_held else remedies.get(name, "")
-        )
-        for name, is_held in held.items()
-    ]
+        return [Finding("sandbox", False, REFUSED, str(error))]
+    confined = Finding("sandbox, compiler in a jail", True, "holds")
+    return [*refusal, confined, *(_protection(name, is_held) for name, is_held in protection_names(held).items())]
+
+
+def _protection(name: str, is_held: bool) -> Finding:
+    if is_held:
+        return Finding(f"sandbox, {name}", True, "holds")
+    return Finding(f"sandbox, {name}", False, "absent", REMEDIES.get(name, NEEDED))
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Finding:

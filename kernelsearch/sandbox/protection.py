@@ -27,15 +27,13 @@ def protection_names(bits: int) -> dict[str, bool]:
     return {name: bool(bits & bit) for bit, name in PROTECTIONS.items()}
 
 
-def missing_essential(bits: int) -> list[str]:
-    return [name for bit, name in PROTECTIONS.items() if bit & ESSENTIAL & ~bits]
+class Unprotected(EnvironmentMissing):
+    """An essential protection is missing; `held` are the bits of those that hold."""
 
-
-def require_essential(bits: int) -> None:
-    """Raises EnvironmentMissing where an essential protection does not hold."""
-    missing = missing_essential(bits)
-    if missing:
-        raise EnvironmentMissing(f"untrusted candidates are refused here: {', '.join(missing)} absent; {NEEDED}")
+    def __init__(self, held: int) -> None:
+        missing = [name for bit, name in PROTECTIONS.items() if bit & ESSENTIAL & ~held]
+        super().__init__(f"untrusted candidates are refused here: {', '.join(missing)} absent; {NEEDED}")
+        self.held = held
 
 
 @cache

@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.build.program import native_program
-from kernelsearch.errors import EnvironmentMissing, Infrastructure
+from kernelsearch.errors import Infrastructure
 from kernelsearch.sandbox.processes import freeze, thaw
-from kernelsearch.sandbox.protection import cores, harden_judge, require_essential
+from kernelsearch.sandbox.protection import ESSENTIAL, Unprotected, cores, harden_judge
 from kernelsearch.spec.record import Status
 from kernelsearch.timing.allocator import TOP_PAD_BYTES
 from kernelsearch.verify.run import CandidateFailure
@@ -70,7 +70,7 @@ class Session:
     ) -> None:
         """Starts `command` with the wiring of runner.cpp appended: descriptors, sizes of the two regions, limits.
 
-        Raises EnvironmentMissing, before the candidate is loaded, where this machine lacks an essential protection.
+        Raises Unprotected, before the candidate is loaded, where this machine lacks an essential protection.
         """
         harden_judge()
         self.inputs, inputs_fd = _region("inputs", region_bytes)
@@ -182,11 +182,9 @@ class Session:
         if kind == PROCESS:
             self._send(START, b"")
             kind, value = self._receive(STARTUP_TIMEOUT_S)
-        try:
-            require_essential(value)
-        except EnvironmentMissing:
+        if ESSENTIAL & ~value:
             self.close()
-            raise
+            raise Unprotected(value)
         return value
 
     def _send(self, kind: int, payload: bytes, length: int | None = None) -> None:

@@ -1,0 +1,49 @@
+"""`kernelsearch doctor` says which protections hold, and refuses where an essential one does not."""
+
+import sys
+
+import pytest
+
+from kernelsearch.cli import doctor
+from kernelsearch.sandbox.protection import PROTECTIONS
+from tests.sandbox.fake_runner import FAKE_RUNNER
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERNELSEARCH_HOME", str(tmp_path))
+
+
+def findings(answer) -> dict[str, dict[str, object]]:
+    return {f["name"]: f for f in answer["findings"]}
+
+
+def pretend(monkeypatch, bits: int) -> None:
+    monkeypatch.setattr(doctor, "native_command", lambda cache_dir: [sys.executable, "-c", FAKE_RUNNER, str(bits)])
+
+
+def test_every_protection_is_listed(home):
+    answer, _ = doctor.run()
+    assert {f"sandbox, {name}" for name in PROTECTIONS.values()} <= set(findings(answer))
+
+
+def test_a_missing_essential_protection_is_refused_by_name(home, monkeypatch):
+    pretend(monkeypatch, 0xFF & ~2)
+    answer, status = doctor.run()
+    assert (status, answer["usable"]) == (1, False)
+    assert findings(answer)["sandbox"]["value"] == "untrusted candidates are refused here"
+    assert findings(answer)["sandbox, no files (Landlock)"]["value"] == "absent"
+
+
+def test_a_missing_protection_that_is_not_essential_says_what_that_means(home, monkeypatch):
+    pretend(monkeypatch, 0xFF & ~1)
+    answer, status = doctor.run()
+    assert status == 0
+    assert "start as root" in findings(answer)["sandbox, own user id"]["remedy"]
+
+
+def test_a_compiler_that_cannot_be_confined_is_refused(home, monkeypatch):
+    monkeypatch.setattr(doctor, "jail_command", lambda cache_dir: ["/bin/sh", "-c", "echo no Landlock >&2; exit 98"])
+    answer, status = doctor.run()
+    assert status == 1
+    assert "not compiled here: no Landlock" in findings(answer)["sandbox"]["remedy"]
