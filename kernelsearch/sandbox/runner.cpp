@@ -101,17 +101,19 @@ struct Call {
 struct Runner {
     char *inputs, *outputs;
     size_t input_bytes, output_bytes;
-    std::string path;  // of the artifact
+    int artifact_fd;
+    std::string path;  // of its folder of descriptors, from its own root
     void* artifact;
     std::vector<void (*)(void* const*)> functions;
     std::vector<Call> calls;
 
     void open_artifact() {
-        artifact = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+        artifact = dlopen((path + std::to_string(artifact_fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
         if (artifact == nullptr) {
             dprintf(2, "load: %s\n", dlerror());
             _exit(NOT_LOADED);
         }
+        close(artifact_fd);
         if (!allow_only(WHILE_RUNNING, false)) fail("seccomp");
     }
 
@@ -158,11 +160,11 @@ void* map(int fd, size_t bytes, int protection) {
 uint32_t give_up_power(Runner& runner, uint32_t held, pid_t slot, rlim_t memory, rlim_t cpu_seconds) {
     const char* descriptors = empty_root((held & OWN_PROCESSES) != 0);
     if (descriptors != nullptr) held |= EMPTY_ROOT;
-    runner.path = (descriptors != nullptr ? descriptors : "/proc/self/fd/") + runner.path;
+    runner.path = descriptors != nullptr ? descriptors : "/proc/self/fd/";
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 64);
-    limit(RLIMIT_CPU, cpu_seconds);
+    limit_processor_time(cpu_seconds);
     limit(RLIMIT_AS, memory);
     held |= LIMITS;
     if (change_user(slot)) {
@@ -209,7 +211,7 @@ int main(int argc, char** argv) {
     if (!read_exactly(commands, &message, sizeof message) || message.kind != START) return 0;
 
     Runner runner{};
-    runner.path = argv[6];
+    runner.artifact_fd = static_cast<int>(number(6));
     runner.input_bytes = number(3);
     runner.output_bytes = number(5);
     if (argv[1][0] != '\0' && dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());

@@ -106,7 +106,7 @@ class Session:
         self.protections = self._greet(threads)
         names = "\n".join(symbols).encode()
         self._send(NAMES, names)
-        _, found = self._receive(STARTUP_TIMEOUT_S)
+        found = self._expect(NAMES, STARTUP_TIMEOUT_S)
         if found != len(symbols):
             self._fail(Status.CONTRACT, f"{len(symbols) - found} of the target's functions are not exported")
 
@@ -127,15 +127,16 @@ class Session:
 
     def load(self, calls: list[Call], timeout_s: float) -> None:
         """Hands over a list of calls without running them."""
+        self._refuse_unasked_answers()
         self._send(LOAD, b"".join(call.pack() for call in calls))
-        self._receive(timeout_s)
+        self._expect(LOAD, timeout_s)
 
     def go(self, timeout_s: float) -> float:
         """Runs the loaded calls; returns the seconds between command and answer, by the judge's clock."""
         self._refuse_unasked_answers()
         started = time.perf_counter()
         self._send(GO, b"", length=0)
-        self._receive(timeout_s)
+        self._expect(GO, timeout_s)
         return time.perf_counter() - started
 
     def freeze(self) -> None:
@@ -204,6 +205,12 @@ class Session:
             self._died()
         kind, value = struct.unpack("<II", data)
         return kind, value
+
+    def _expect(self, wanted: int, timeout_s: float) -> int:
+        kind, value = self._receive(timeout_s)
+        if kind != wanted:
+            self._fail(Status.INTEGRITY, "answered something that it was not asked")
+        return value
 
     def _refuse_unasked_answers(self) -> None:
         ready, _, _ = select.select([self._responses], [], [], 0)

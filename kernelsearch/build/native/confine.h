@@ -58,6 +58,15 @@ inline void limit(int resource, rlim_t value) {
     if (setrlimit(resource, &now) != 0) fail("setrlimit");
 }
 
+// SIGXCPU at the limit, which says why; SIGKILL a second later, for who ignores that.
+inline void limit_processor_time(rlim_t seconds) {
+    limit(RLIMIT_CPU, seconds + 1);
+    struct rlimit now;
+    if (getrlimit(RLIMIT_CPU, &now) != 0) fail("getrlimit");
+    if (now.rlim_cur > seconds) now.rlim_cur = seconds;
+    if (setrlimit(RLIMIT_CPU, &now) != 0) fail("setrlimit");
+}
+
 inline void write_text(const char* path, const std::string& text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return;

@@ -118,7 +118,7 @@ void give_up_power(const Job& job, const std::string& scratch, pid_t slot) {
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, FILE_BYTES);
     limit(RLIMIT_NOFILE, 256);
-    limit(RLIMIT_CPU, job.seconds);
+    limit_processor_time(job.seconds);
     limit(RLIMIT_AS, job.memory);
     if (change_user(slot)) limit(RLIMIT_NPROC, 64);
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // changing the user clears it
