@@ -51,7 +51,7 @@ def honest_subjects(folders: Sequence[TargetFolder], honest_dir: Path) -> list[S
     by_name = {folder.target.name: folder for folder in folders}
     found = []
     for base in bases_of(folders, honest_dir):
-        candidate = read_candidate(base.target, "cpp", base.source, base.name)
+        candidate = read_candidate(base.target, base.language, base.source, base.name)
         for values in _spread(bindings(base.source)):
             for dtype in SCALAR_DTYPES:
                 found.append(Subject(by_name[base.target], base, candidate.bind(**values), dtype))
@@ -62,7 +62,7 @@ def mutant_subjects(folders: Sequence[TargetFolder], honest_dir: Path, quota: in
     by_name = {folder.target.name: folder for folder in folders}
     found = []
     for mutant in choose_mutants(bases_of(folders, honest_dir), quota):
-        candidate = read_candidate(mutant.base.target, "cpp", mutant.source, mutant.operator)
+        candidate = read_candidate(mutant.base.target, mutant.base.language, mutant.source, mutant.operator)
         found.append(Subject(by_name[mutant.base.target], mutant.base, candidate, mutant.dtype, mutant))
     return found
 

@@ -52,7 +52,7 @@ class Examination:
         return self._row(subject, attempt, outcome, artifact, time.monotonic() - started, verdict=verdict, rules=rules)
 
     def _base(self, subject: Subject) -> Candidate:
-        return read_candidate(subject.base.target, "cpp", subject.base.source, subject.base.name)
+        return read_candidate(subject.base.target, subject.base.language, subject.base.source, subject.base.name)
 
     def _object_code(self, subject: Subject, candidate: Candidate) -> str:
         artifact = cpp.build(subject.folder.target, candidate, subject.dtype, self.cache_dir)

@@ -12,16 +12,18 @@ from functools import cached_property
 from kernelsearch.digest import digest
 from kernelsearch.scorecard.edits import Edit, apply_edit, find_edits
 from kernelsearch.scorecard.handwritten import find_mistakes
+from kernelsearch.scorecard.triton_edits import find_triton_edits
 from kernelsearch.spec.target import SCALAR_DTYPES
 
 
 @dataclass(frozen=True)
 class Base:
-    """A right kernel that mutants are made of: its target's name, its own, its source."""
+    """A right kernel that mutants are made of: its target's name, its own, its source, "cpp" or "triton"."""
 
     target: str
     name: str
     source: str
+    language: str = "cpp"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,11 @@ class Mutant:
 def mutants_of(base: Base, dtype: str) -> list[Mutant]:
     """Every mutant of one base, hand-written ones first; a source that comes up twice is kept once."""
     found: dict[str, Mutant] = {}
-    for edit in (*find_mistakes(base.target, base.source), *find_edits(base.source)):
+    if base.language == "triton":
+        edits = find_triton_edits(base.source)
+    else:
+        edits = [*find_mistakes(base.target, base.source), *find_edits(base.source)]
+    for edit in edits:
         source = apply_edit(base.source, edit)
         if edit.only in (None, dtype) and source not in found:
             found[source] = Mutant(base, edit.operator, edit.function, *_lines(base.source, edit), source, dtype)
