@@ -37,6 +37,13 @@ class Language(StrEnum):
     CPP = "cpp"
 
 
+class CandidateLanguage(StrEnum):
+    CPP = "cpp"
+    PYTHON = "python"
+    TRITON = "triton"
+    CUDA = "cuda"
+
+
 class Which(StrEnum):
     PROMOTED = "promoted"
     ACCEPTED = "accepted"
@@ -84,13 +91,17 @@ def check(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Bind a tunable: NAME=VALUE; may be repeated.")
     ] = None,
+    language: Annotated[
+        CandidateLanguage | None, typer.Option(help="Language of the file (default: seen in it).")
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Judge one candidate: every gate, then the clock. Status 0 if it is equal."""
     from kernelsearch.cli import check as command
 
-    _finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads), as_json)
+    name = None if language is None else language.value
+    _finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads, name), as_json)
 
 
 @app.command("import")

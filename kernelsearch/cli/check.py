@@ -8,20 +8,27 @@ from kernelsearch.errors import UsageError
 from kernelsearch.report.text import open_console
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.spec import Candidate, Status, read_candidate, tunable_space
-from kernelsearch.spec.library import SUFFIXES
+from kernelsearch.spec.library import SUFFIXES, guess_language
 
 
 def run(
-    file: Path, target: str, workload: str | None, dtype: str, settings: tuple[str, ...], threads: int | None
+    file: Path,
+    target: str,
+    workload: str | None,
+    dtype: str,
+    settings: tuple[str, ...],
+    threads: int | None,
+    language: str | None = None,
 ) -> tuple[dict[str, Any], int]:
-    languages = [language for language, suffix in SUFFIXES.items() if suffix == file.suffix]
-    if not languages:
-        raise UsageError(f"file={str(file)!r}: the ending tells the language; known are {', '.join(SUFFIXES.values())}")
     source = read_source(file)
+    language = language or guess_language(file.suffix, source)
+    if language is None:
+        known = ", ".join(sorted(set(SUFFIXES.values())))
+        raise UsageError(f"file={str(file)!r}: the ending tells the language; known are {known}; or give --language")
     place = open_workplace(threads)
     folder = place.target(target)
     workloads = chosen_workloads(folder, workload, dtype)
-    candidate = bind_tunables(read_candidate(folder.target.name, languages[0], source, file.name), settings)
+    candidate = bind_tunables(read_candidate(folder.target.name, language, source, file.name), settings)
     verdict = place.judge(folder, dtype, workloads).judge(candidate)
     open_console(stderr=True).print(render_verdict(verdict))
     if verdict.status is Status.INFRASTRUCTURE:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernelsearch.build import cpp
 from kernelsearch.build.abi import functions
+from kernelsearch.sandbox.languages import language_of
 from kernelsearch.sandbox.layout import RED_ZONE_BYTES, Binding, Layout, lay_out, view
-from kernelsearch.sandbox.session import INPUT, OUTPUT, Session, native_command
+from kernelsearch.sandbox.session import INPUT, OUTPUT, Session
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.target import Target
@@ -41,10 +41,10 @@ class Execution:
         self.target, self.dtype, self._rng = target, dtype, rng
         symbols = [f.trampoline for f in functions(target, candidate.source)]
         self.bindings = {e.name: Binding(target, candidate.source, e, symbols) for e in target.entries}
-        artifact = cpp.build(target, candidate, dtype, cache_dir)
+        language = language_of(candidate)
         self.session = Session(
-            native_command(cache_dir),
-            artifact.path.read_bytes(),
+            language.command(cache_dir),
+            language.artifact(target, candidate, dtype, cache_dir),
             symbols,
             region_bytes=region_bytes,
             threads=threads,

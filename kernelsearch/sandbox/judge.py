@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from kernelsearch.build import cpp
-from kernelsearch.build.abi import functions
-from kernelsearch.build.lint import lint_artifact
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
 from kernelsearch.sandbox.execution import Execution
+from kernelsearch.sandbox.languages import language_of
 from kernelsearch.sandbox.layout import lay_out
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
@@ -91,7 +90,7 @@ class _Trial:
 
     def __init__(self, judge: Judge, candidate: Candidate, care: Care) -> None:
         self._judge, self._candidate, self._care = judge, candidate, care
-        self._folder = judge.folder
+        self._folder, self._language = judge.folder, language_of(candidate)
         # Drawn now, when the candidate is fixed: nothing about the seeds existed before it.
         self._rng = np.random.default_rng(np.random.SeedSequence())
         self._gates: list[Gate] = []
@@ -113,6 +112,8 @@ class _Trial:
                 interval, is_faster_too = self._decide(measured)
                 accepted = is_faster_too and not self._judge.without
             detail = _describe(accepted, [s for s, _ in measured])
+            if self._language.caveat:
+                accepted, detail = False, f"{detail}; {self._language.caveat}"
         except CandidateFailure as failure:
             status, detail, counterexample = failure.status, failure.detail, failure.counterexample
         except Infrastructure as error:
@@ -204,11 +205,10 @@ class _Trial:
             saved_tensors(self._candidate.source, self._folder.target, entry.name)
 
     def _build(self) -> None:
-        cpp.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
+        self._language.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
 
     def _lint(self) -> None:
-        artifact = cpp.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
-        lint_artifact(artifact.path, [f.symbol for f in functions(self._folder.target, self._candidate.source)])
+        self._language.lint(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
 
     def _gate(self, name: str, check: Callable[[], None]) -> None:
         if name in self._judge.without:

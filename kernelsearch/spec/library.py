@@ -6,6 +6,7 @@ anywhere. The PyPI package `kernels` keeps its import name: upstream training lo
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,9 @@ from kernelsearch.errors import UsageError
 from kernelsearch.spec.target import SCALAR_DTYPES, Target
 from kernelsearch.spec.workload import Workload
 
-SUFFIXES = {"cpp": ".cpp"}
+SUFFIXES = {"cpp": ".cpp", "python": ".py", "triton": ".py", "cuda": ".py"}
+_IMPORTS_TRITON = re.compile(r"^\s*(import|from)\s+triton\b", re.MULTILINE)
+_HOLDS_CUDA = re.compile(r"^[^#\n]*\b__global__\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class TargetFolder:
 
     def seeds(self, language: str) -> dict[str, str]:
         """Starting sources of one language by name."""
-        suffix = SUFFIXES[language]
-        return {file.stem: file.read_text() for file in sorted((self.path / "seeds").glob(f"*{suffix}"))}
+        found = {file.stem: file.read_text() for file in sorted((self.path / "seeds").glob(f"*{SUFFIXES[language]}"))}
+        return {stem: text for stem, text in found.items() if guess_language(SUFFIXES[language], text) == language}
 
     @property
     def contract_digest(self) -> str:
@@ -88,6 +91,17 @@ class TargetFolder:
         except (OSError, json.JSONDecodeError) as error:
             raise UsageError(f"{file}: cannot be read as workloads ({error})") from None
         return loaded
+
+
+def guess_language(suffix: str, source: str) -> str | None:
+    """The language of a file by its ending and, for Python files, by what they hold; None for an unknown ending."""
+    if suffix == SUFFIXES["cpp"]:
+        return "cpp"
+    if suffix != SUFFIXES["python"]:
+        return None
+    if _IMPORTS_TRITON.search(source):
+        return "triton"
+    return "cuda" if _HOLDS_CUDA.search(source) else "python"
 
 
 def library_path() -> Path:

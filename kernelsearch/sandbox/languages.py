@@ -1,0 +1,156 @@
+"""What the judge does differently for each language: build, lint, and the runner that holds the candidate.
+
+cpp is compiled and linted as an object. python is arbitrary code, for search and `check` only: nothing of it is ever
+stored or promoted. triton and cuda files are linted here; what compiles and launches them is not built yet.
+"""
+
+import importlib.util
+import json
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.build import cpp
+from kernelsearch.build.abi import Function, forward_function, functions
+from kernelsearch.build.host import host_functions, lint_host
+from kernelsearch.build.lint import lint_artifact
+from kernelsearch.build.program import native_program
+from kernelsearch.errors import BuildError, EnvironmentMissing
+from kernelsearch.sandbox.session import native_command
+from kernelsearch.spec.candidate import Candidate
+from kernelsearch.spec.target import Entry, Target
+
+SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null")
+PYTHON_CAVEAT = (
+    "a Python candidate is for search and never promoted: its ratio includes the interpreter, and where it has no "
+    "backward of its own, a second forward"
+)
+
+
+@dataclass(frozen=True)
+class Language:
+    """How candidates of one language are judged.
+
+    `build` raises BuildError, `lint` ContractError; `artifact` is what the process started by `command` is given. What
+    has a `caveat` is never accepted, and its verdict says so.
+    """
+
+    build: Callable[[Target, Candidate, str, Path], None]
+    lint: Callable[[Target, Candidate, str, Path], None]
+    artifact: Callable[[Target, Candidate, str, Path], bytes]
+    command: Callable[[Path], list[str]]
+    caveat: str = ""
+
+
+def language_of(candidate: Candidate) -> Language:
+    """Raises EnvironmentMissing for a language that is not known here."""
+    found = LANGUAGES.get(candidate.language)
+    if found is None:
+        raise EnvironmentMissing(f"language={candidate.language!r}: known are {', '.join(LANGUAGES)}")
+    return found
+
+
+def _build_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+    cpp.build(target, candidate, dtype, cache_dir)
+
+
+def _lint_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+    artifact = cpp.build(target, candidate, dtype, cache_dir)
+    lint_artifact(artifact.path, [f.symbol for f in functions(target, candidate.source)])
+
+
+def _read_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
+    return cpp.build(target, candidate, dtype, cache_dir).path.read_bytes()
+
+
+def _compile_python(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+    """Raises BuildError where the text is not Python; nothing of it is executed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(candidate.source, "candidate.py", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise BuildError(f"candidate.py:{error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise BuildError(f"candidate.py cannot be parsed ({type(error).__name__}): nest less deeply") from None
+
+
+def _describe_python(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
+    """The JSON document of python_runner.py."""
+    passed = host_functions(target, candidate.source)
+    entries = {f"{e.name}_{way}": e for e in target.entries for way in ("forward", "backward")}
+    described = {
+        f.trampoline: _describe(f, entries[f.symbol], passed[f.symbol], dtype)
+        for f in functions(target, candidate.source)
+    }
+    document = {"source": candidate.source, "tunables": dict(candidate.tunables), "functions": described}
+    return json.dumps(document).encode()
+
+
+def _describe(function: Function, entry: Entry, passed: tuple[str, ...], dtype: str) -> dict[str, Any]:
+    parameters = [p.name for p in entry.parameters]
+    arguments = [
+        {
+            "name": a.name,
+            "axes": None if a.tensor is None else list(a.tensor.axes),
+            "dtype": a.ctype if a.tensor is None else a.tensor.element(dtype),
+        }
+        for a in function.arguments
+    ]
+    described = {
+        "name": function.symbol,
+        "arguments": arguments,
+        "passed": [name for name in passed if name not in parameters],
+        "parameters": parameters,
+        "results": [a.name for a in function.arguments if a.writable and a.name not in passed],
+    }
+    if function.symbol == f"{entry.name}_backward":
+        forward = forward_function(entry, ()).trampoline
+        return described | {"forward": forward, "gradients": list(entry.gradients)}
+    return described
+
+
+def _python_command(cache_dir: Path) -> list[str]:
+    """This interpreter, isolated: it may read its own library and the folder that holds torch."""
+    library = native_program(Path(__file__).parent / "python_confine.cpp", cache_dir, ("-shared", "-fPIC"))
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None:
+        raise EnvironmentMissing("torch is not installed: pip install torch")
+    sites = sorted(
+        {str(Path(torch.origin).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    )
+    paths = _outermost([*SYSTEM_PATHS, sys.base_prefix, sys.base_exec_prefix, *sites])
+    runner = str(Path(__file__).parent / "python_runner.py")
+    return [sys.executable, "-I", "-S", "-B", runner, str(library), "\n".join(paths), *sites, "--"]
+
+
+def _outermost(paths: list[str]) -> list[str]:
+    """The paths that lie in none of the others."""
+    unique = sorted({str(Path(path)) for path in paths})
+    return [p for p in unique if not any(p != other and Path(p).is_relative_to(other) for other in unique)]
+
+
+def _on_gpu(name: str) -> Language:
+    """A language whose files are linted; then it is said plainly what is missing."""
+
+    def lint(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+        lint_host(candidate.source, name, host_functions(target, candidate.source))
+        raise missing
+
+    def refuse(*_: object) -> Any:
+        raise missing
+
+    missing = EnvironmentMissing(f"{name} needs a GPU backend, which is not built yet; the file itself passes the lint")
+    return Language(lambda *_: None, lint, refuse, refuse)
+
+
+LANGUAGES = {
+    "cpp": Language(_build_cpp, _lint_cpp, _read_cpp, native_command),
+    "python": Language(_compile_python, lambda *_: None, _describe_python, _python_command, PYTHON_CAVEAT),
+    "triton": _on_gpu("triton"),
+    "cuda": _on_gpu("cuda"),
+}
