@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
@@ -89,6 +90,7 @@ def open_workplace(threads: int | None) -> Workplace:
         raise UsageError(
             f"{STATE_VARIABLE}={state}: cannot be made ({error.strerror}); name a folder that you can write"
         ) from None
+    set_hypothesis_home_dir(state / "cache" / "hypothesis")  # else it makes a folder wherever the user stands
     return Workplace(state, library_path(), threads or cores, tuned)
 
 
