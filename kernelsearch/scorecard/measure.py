@@ -50,11 +50,11 @@ def corpus_questions(folders: Sequence[TargetFolder], honest_dir: Path, quota: i
 
     In order of digests, so that what is done when a run is interrupted is a fair sample of the rest.
     """
-    honest = sorted(honest_subjects(folders, honest_dir), key=lambda s: s.candidate.digest)
-    mutants = sorted(mutant_subjects(folders, honest_dir, quota), key=lambda s: s.candidate.digest)
+    honest, mutants = honest_subjects(folders, honest_dir), mutant_subjects(folders, honest_dir, quota)
     again = [(subject, attempt) for attempt in range(1, HONEST_ROUNDS) for subject in honest]
     again += [(subject, 1) for subject in mutants[::REPEATED_SHARE]]
-    return [*((subject, 0) for subject in (*honest, *mutants)), *again]
+    once = sorted((*honest, *mutants), key=lambda subject: subject.candidate.digest)
+    return [*((subject, 0) for subject in once), *again]
 
 
 def answer(
