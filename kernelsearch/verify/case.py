@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kernelsearch.spec.library import TargetFolder
+from kernelsearch.spec.target import Entry
 from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.run import Tensors
 
@@ -26,9 +27,12 @@ class Case:
 
     def describe(self) -> str:
         """What a proposer may see: shapes, parameters and the kind of values; no seeds."""
+        return f"{self.describe_shape()} values={self.regime}"
+
+    def describe_shape(self) -> str:
         numbers = {**self.workload.sizes, **self.workload.parameters}
         sizes = " ".join(f"{name}={value}" for name, value in numbers.items())
-        return f"{self.workload.entry} {self.workload.dtype} {sizes} values={self.regime}"
+        return f"{self.workload.entry} {self.workload.dtype} {sizes}"
 
 
 def make_case(folder: TargetFolder, workload: Workload, regime: str, rng: np.random.Generator) -> Case:
@@ -91,6 +95,12 @@ def take_rows(
     workload = replace(case.workload, sizes={**case.workload.sizes, axis: count})
     gradients = None if case.output_gradients is None else narrow(case.output_gradients)
     return Case(workload, case.regime, narrow(case.inputs), gradients), narrow(got)
+
+
+def edges(folder: TargetFolder, entry: Entry, dtype: str) -> list[Workload]:
+    """The entry's shapes at which tiles begin and end, small ones first."""
+    found = [w for w in folder.edges(dtype) if w.entry == entry.name]
+    return sorted(found, key=lambda w: int(np.prod(list(w.sizes.values()), dtype=np.float64)))
 
 
 def regimes(folder: TargetFolder) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from kernelsearch.errors import Infrastructure
 from kernelsearch.spec import TargetFolder
+from kernelsearch.verify.check import Domain
 from kernelsearch.verify.gates import negative_controls
 
 ROW_SUM = TargetFolder(Path(__file__).parent.parent / "sandbox" / "row_sum")
@@ -44,3 +46,12 @@ def test_a_draw_whose_right_answer_is_zero_does_not_blame_the_target(monkeypatch
         lambda entry, sizes, regime, rng: {"dtotal": rng.standard_normal(sizes["N"]) * (len(draws) > 1)},
     )
     negative_controls(ROW_SUM, "float32", np.random.default_rng())
+
+
+def test_one_differing_bit_ends_bitwise_equivalence():
+    domain, result = Domain({"row_sum": {"N": (1, 2)}}), torch.ones(3)
+    domain.observe({"y": result.clone()}, {"y": result})
+    assert domain.equivalence == "bitwise"
+    domain.observe({"y": torch.nextafter(result, 2 * result)}, {"y": result})
+    domain.observe({"y": result.clone()}, {"y": result})
+    assert domain.equivalence == "within the declared precision policy"

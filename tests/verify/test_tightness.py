@@ -70,7 +70,7 @@ def folder(entry: str) -> TargetFolder:
 
 @cache
 def ladder(entry: str, dtype: str, seed: int) -> list[tuple[Case, dict[str, Answer]]]:
-    """Edge shapes on benign values, then each regime on two of them: what the judge's ladder draws, less the largest."""
+    """Edge shapes on benign values, each regime on two of them: what the judge's ladder draws, less the largest."""
     rng = np.random.default_rng(seed)
     edges = [w for w in folder(entry).edges(dtype) if w.entry == entry and w.sizes.get("T", 0) <= MAXIMUM_LENGTH]
     drawn = [(w, "normal") for w in edges]
