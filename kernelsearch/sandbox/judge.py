@@ -31,7 +31,6 @@ from kernelsearch.timing.statistics import Interval, Samples, is_faster, weighte
 from kernelsearch.verify import gates
 from kernelsearch.verify.run import CandidateFailure
 
-EQUIVALENCE = "within the declared precision policy"
 SMALL_REGION_BYTES = 48 << 20
 
 
@@ -135,7 +134,7 @@ class _Trial:
             speedup=None if interval is None else interval.value,
             low=None if interval is None else interval.low,
             high=None if interval is None else interval.high,
-            equivalence=EQUIVALENCE if status is Status.PASSED else None,
+            equivalence=self._domain.equivalence if status is Status.PASSED else None,
             domain=self._domain.ranges if status is Status.PASSED else {},
         )
 
