@@ -7,9 +7,8 @@ bits of significand (8: bfloat16, 11: tf32).
 import re
 from collections.abc import Callable, Iterator
 
-from tree_sitter import Node
-
 from kernelsearch.scorecard.syntax import (
+    Node,
     child_of,
     indices_of,
     is_loop_header,

@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator
 
-from tree_sitter import Language, Node, Parser
-from tree_sitter_cpp import language
+from kernelsearch.errors import EnvironmentMissing
+
+try:
+    from tree_sitter import Language, Parser
+    from tree_sitter import Node as Node
+    from tree_sitter_cpp import language
+except ModuleNotFoundError as error:
+    raise EnvironmentMissing(
+        f"{error.name} is not installed, and mutants are made with it: pip install 'kernelsearch[scorecard]'"
+    ) from None
 
 SKIPPED = {"preproc_call", "static_assert_declaration", "template_argument_list", "template_parameter_list", "comment"}
 

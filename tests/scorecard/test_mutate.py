@@ -1,5 +1,7 @@
 """Mutants of C++ sources: what the operators change, and that their choice is the same every time."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,9 @@ def test_mistakes_have_names_and_known_dtypes():
 
 def seeds(target: str) -> list[str]:
     return list(TargetFolder(library_path() / target).seeds("cpp").values())
+
+
+def test_without_the_extra_the_message_says_what_to_install():
+    code = "import sys; sys.modules['tree_sitter'] = None; import kernelsearch.scorecard.edits"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'kernelsearch[scorecard]'" in done.stderr
