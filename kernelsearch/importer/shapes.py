@@ -16,12 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kernelsearch.importer.problem import Problem
 from kernelsearch.spec.target import Axis
-from kernelsearch.verify.gates import EXTENTS, MAXIMUM_ELEMENTS
+from kernelsearch.verify.search import EXTENTS, MAXIMUM_ELEMENTS
 
 Settings = Mapping[str, int]
 # What a tensor belongs to, and which of its dimensions.
 Dimension = tuple[tuple[str, Any], int]
-TRIALS = 12
+TRIALS = 5
 MULTIPLES = (1, 2, 4, 8, 16)
 MAXIMUM_DIMENSION = 2**24
 # A name that is an argument of a C++ function must not be one of the language's words.
