@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,28 +35,28 @@ class Examination:
     def examine(self, subject: Subject, attempt: int) -> Row:
         """The subject's row. Raises Infrastructure where the judge itself failed: no verdict follows from that."""
         started = time.monotonic()
+        row = Row.of(subject, subject.key(self.harness, attempt), attempt)
         try:
-            artifact = self._object_code(subject, subject.candidate)
+            built = self._build(subject, subject.candidate)
         except BuildError as error:
-            return self._row(subject, attempt, "unbuilt", "", time.monotonic() - started, detail=str(error)[:200])
-        if subject.mutant is not None and artifact == self._object_code(subject, self._base(subject)):
-            return self._row(subject, attempt, "identical", artifact, time.monotonic() - started)
-        group = subject.folder.workloads(None, subject.dtype)[0].group
-        workloads = subject.folder.workloads(group, subject.dtype)
-        judge = Judge(subject.folder, subject.dtype, workloads, self.cache_dir, self.threads, self.care)
-        verdict = judge.prove(subject.candidate)
+            return replace(row, outcome="unbuilt", detail=str(error)[:200], seconds=time.monotonic() - started)
+        build_s = time.monotonic() - started
+        row = replace(row, artifact=object_code(built), seconds=build_s)
+        if subject.mutant is not None and row.artifact == object_code(self._build(subject, _base_of(subject))):
+            return replace(row, outcome="identical")
+        verdict = self._judge(subject).prove(subject.candidate)
         if verdict.status is Status.INFRASTRUCTURE:
             raise Infrastructure(verdict.detail)
         rules = self._rules(subject) if self.with_rules and attempt == 0 else None
-        outcome = "accepted" if verdict.passed else "refused"
-        return self._row(subject, attempt, outcome, artifact, time.monotonic() - started, verdict=verdict, rules=rules)
+        return replace(with_verdict(row, verdict, build_s), rules=rules)
 
-    def _base(self, subject: Subject) -> Candidate:
-        return read_candidate(subject.base.target, subject.base.language, subject.base.source, subject.base.name)
+    def _build(self, subject: Subject, candidate: Candidate) -> Path:
+        return cpp.build(subject.folder.target, candidate, subject.dtype, self.cache_dir).path
 
-    def _object_code(self, subject: Subject, candidate: Candidate) -> str:
-        artifact = cpp.build(subject.folder.target, candidate, subject.dtype, self.cache_dir)
-        return object_code(artifact.path)
+    def _judge(self, subject: Subject) -> Judge:
+        group = subject.folder.workloads(None, subject.dtype)[0].group
+        workloads = subject.folder.workloads(group, subject.dtype)
+        return Judge(subject.folder, subject.dtype, workloads, self.cache_dir, self.threads, self.care)
 
     def _rules(self, subject: Subject) -> dict[str, bool]:
         rng = np.random.default_rng()
@@ -75,45 +75,25 @@ class Examination:
         except CandidateFailure:
             return dict.fromkeys(RULES, False)
 
-    def _row(
-        self,
-        subject: Subject,
-        attempt: int,
-        outcome: str,
-        artifact: str,
-        seconds: float,
-        *,
-        verdict: Verdict | None = None,
-        rules: dict[str, bool] | None = None,
-        detail: str = "",
-    ) -> Row:
-        mutant = subject.mutant
-        gates = () if verdict is None else verdict.gates
-        return Row(
-            key=subject.key(self.harness, attempt),
-            kind=subject.kind,
-            target=subject.base.target,
-            dtype=subject.dtype,
-            base=subject.base.name,
-            tunables=dict(subject.candidate.tunables),
-            operator="" if mutant is None else mutant.operator,
-            function="" if mutant is None else mutant.function,
-            line=0 if mutant is None else mutant.line,
-            before="" if mutant is None else mutant.before,
-            after="" if mutant is None else mutant.after,
-            digest=subject.candidate.digest if mutant is None else mutant.digest,
-            split="" if mutant is None else mutant.split,
-            attempt=attempt,
-            outcome=outcome,
-            status="" if verdict is None else verdict.status.value,
-            detail=detail if verdict is None else verdict.detail,
-            counterexample=None if verdict is None else verdict.counterexample,
-            gate=next((g.name for g in gates if not g.passed), None),
-            seconds=seconds if verdict is None else verdict.seconds,
-            gates={g.name: g.seconds for g in gates},
-            artifact=artifact,
-            rules=rules,
-        )
+
+def with_verdict(row: Row, verdict: Verdict, build_s: float) -> Row:
+    """The row with the judge's answer; the build, done before it, is counted with its gate and its seconds."""
+    gates = {gate.name: gate.seconds for gate in verdict.gates}
+    return replace(
+        row,
+        outcome="accepted" if verdict.passed else "refused",
+        status=verdict.status.value,
+        detail=verdict.detail,
+        counterexample=verdict.counterexample,
+        gate=next((gate.name for gate in verdict.gates if not gate.passed), None),
+        seconds=verdict.seconds + build_s,
+        gates=gates | {"build": gates.get("build", 0.0) + build_s},
+    )
+
+
+def _base_of(subject: Subject) -> Candidate:
+    base = subject.base
+    return read_candidate(base.target, base.language, base.source, base.name)
 
 
 def object_code(path: Path) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kernelsearch.digest import canonical_json
+from kernelsearch.scorecard.corpus import Subject
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,36 @@ class Row:
     gates: Mapping[str, float]
     artifact: str
     rules: Mapping[str, bool] | None
+
+    @staticmethod
+    def of(subject: Subject, key: str, attempt: int) -> "Row":
+        """A subject that nothing is known of yet."""
+        mutant = subject.mutant
+        return Row(
+            key=key,
+            kind=subject.kind,
+            target=subject.base.target,
+            dtype=subject.dtype,
+            base=subject.base.name,
+            tunables=dict(subject.candidate.tunables),
+            operator="" if mutant is None else mutant.operator,
+            function="" if mutant is None else mutant.function,
+            line=0 if mutant is None else mutant.line,
+            before="" if mutant is None else mutant.before,
+            after="" if mutant is None else mutant.after,
+            digest=subject.candidate.digest if mutant is None else mutant.digest,
+            split="" if mutant is None else mutant.split,
+            attempt=attempt,
+            outcome="",
+            status="",
+            detail="",
+            counterexample=None,
+            gate=None,
+            seconds=0.0,
+            gates={},
+            artifact="",
+            rules=None,
+        )
 
 
 def read_rows(path: Path) -> dict[str, Row]:
