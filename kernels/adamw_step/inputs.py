@@ -17,6 +17,8 @@ REGIMES: tuple[str, ...] = (
     "ties",
     "integers",
     "first_step",
+    "denormal",
+    "still",
     "trained",
 )
 # What a training step has, in values and output gradients.
@@ -41,6 +43,8 @@ def make(entry: str, sizes: Sizes, parameters: dict, regime: str, rng: np.random
         "ties": lambda: (p, m, m, m**2),
         "integers": lambda: (np.rint(8 * p), np.rint(8 * g), np.rint(8 * m), np.rint(8 * v)),
         "first_step": lambda: (p, g, np.zeros(E), np.zeros(E)),
+        "denormal": lambda: (p, 1e-20 * g, 1e-20 * m, 1e-40 * v),
+        "still": lambda: (np.zeros(E), g, m, v),
         "trained": lambda: _trained(p, parameters, rng),
     }
     return dict(zip(("p", "g", "m", "v"), values[regime](), strict=True))

@@ -93,6 +93,28 @@ def the_first_step_has_the_length_of_the_rate(run: Run, dtype: str, rng: np.rand
         assert ((p - exact)[far].abs() <= limit).all(), f"the first step is not lr sign(g), E={E}"
 
 
+def twenty_steps_follow_the_exact_ones(run: Run, dtype: str, rng: np.random.Generator) -> None:
+    """Every step starts from the states that the last one left, at its own `step`; gradients drift.
+
+    Limit of a step: a rounding or two of p and, through sqrt(v) and both corrections, eight of the step's length.
+    """
+    unit = 2.0**-24 if dtype == "float32" else 2.0**-8
+    rates = torch.tensor([RATES[n] for n in ("lr", "beta1", "beta2", "eps", "weight_decay")], dtype=torch.float32)
+    lr, beta1, beta2, eps, decay = rates.tolist()
+    state, drift = _draw(LENGTHS[0], dtype, rng), _draw(LENGTHS[0], dtype, rng)["g"]
+    for step in range(1, 21):
+        state["g"] = (0.9 * state["g"] + 0.3 * drift).to(drift.dtype)
+        exact = {name: value.double() for name, value in state.items()}
+        m = exact["m"] + (1 - beta1) * (exact["g"] - exact["m"])
+        v = exact["v"] + (1 - beta2) * (exact["g"] ** 2 - exact["v"])
+        length = lr / (1 - beta1**step) * m / ((v / (1 - beta2**step)).sqrt() + eps)
+        got = run(ENTRY, {"E": LENGTHS[0]}, RATES | {"step": step}, state)
+        wrong = (got["p"].double() - (exact["p"] * (1 - lr * decay) - length)).abs()
+        limit = unit * (2 * exact["p"].abs() + length.abs()) + 8 * 2.0**-24 * (length.abs() + lr)
+        assert (wrong <= limit).all(), f"p is off in step {step} of a sequence, E={LENGTHS[0]}"
+        state |= got
+
+
 PROPERTIES: tuple[Callable[[Run, str, np.random.Generator], None], ...] = (
     a_rate_of_zero_leaves_the_weights,
     the_rate_does_not_reach_the_moments,
@@ -101,6 +123,7 @@ PROPERTIES: tuple[Callable[[Run, str, np.random.Generator], None], ...] = (
     elements_are_independent,
     the_unit_of_the_gradient_cancels,
     the_first_step_has_the_length_of_the_rate,
+    twenty_steps_follow_the_exact_ones,
 )
 
 

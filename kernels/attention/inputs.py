@@ -19,6 +19,7 @@ REGIMES: tuple[str, ...] = (
     "zero_rows",
     "ties",
     "integers",
+    "rising",
     "trained",
 )
 OUTPUT_GRADIENT_REGIMES: tuple[str, ...] = ("normal", "rows", "ones", "zeros", "huge")
@@ -46,6 +47,7 @@ def _values(name: str, shape: tuple[int, ...], regime: str, rng: np.random.Gener
         "zero_rows": lambda: x * (rng.random(shape[:3]) < 0.6)[..., None],
         "ties": lambda: rng.choice([-1.0, 0.0, 1.0], shape),
         "integers": lambda: rng.integers(-3, 4, shape).astype(float),
+        "rising": lambda: x if name == "v" else _rising(name, x),
         "trained": lambda: x if name == "v" else _normalised(x),
     }
     return values[regime]()
@@ -56,6 +58,13 @@ def _spiked(x: ndarray, rng: np.random.Generator) -> ndarray:
     T = x.shape[1]
     places = [t for t in (0, 15, 16, 31, 32, 63, 64, 127, 128, T - 1) if t < T]
     x[:, rng.choice(places)] *= 16.0
+    return x
+
+
+def _rising(name: str, x: ndarray) -> ndarray:
+    """Later keys score up to 240 more than the first, so a maximum of the first tile only overflows float32."""
+    T, D = x.shape[1], x.shape[3]
+    x[..., 0] = 12.0 if name == "q" else 20.0 * np.sqrt(D) * np.linspace(0.0, 1.0, T)[:, None]
     return x
 
 

@@ -83,6 +83,18 @@ def identical_keys_average_the_window(run: Run, dtype: str, rng: np.random.Gener
             _near(out[:, t], seen.mean(1), limit, f"mean of the window at token {t}", sizes, window)
 
 
+def a_dominant_late_key_returns_its_value(run: Run, dtype: str, rng: np.random.Generator) -> None:
+    """One key of the last quarter scores about 200 above all others: exp(-200) is nothing, and exp(200) overflows."""
+    for sizes, window in (*SHAPES[1:], ({"B": 1, "T": 300, "H": 1, "K": 1, "D": 16}, 299)):
+        inputs, _ = _draw(sizes, dtype, rng)
+        t = int(rng.integers(3 * sizes["T"] // 4, sizes["T"]))
+        inputs["q"][..., 0], inputs["k"][..., 0] = 16.0, 0.0
+        inputs["k"][:, t, :, 0] = 12.5 * sizes["D"] ** 0.5
+        out = run("attention", sizes, {"window": window}, inputs)["out"][:, t : t + window + 1].double()
+        value = _per_query_head(inputs["v"], sizes)[:, t : t + 1].double()
+        _near(out, value.expand_as(out), _partition_error(dtype, 1) * value.abs(), f"dominant key {t}", sizes, window)
+
+
 def batch_order_is_immaterial(run: Run, dtype: str, rng: np.random.Generator) -> None:
     for sizes, window in SHAPES:
         inputs, gradients = _draw(sizes, dtype, rng)
@@ -151,6 +163,7 @@ PROPERTIES: tuple[Callable[[Run, str, np.random.Generator], None], ...] = (
     the_first_token_copies_its_value,
     a_constant_value_is_returned,
     identical_keys_average_the_window,
+    a_dominant_late_key_returns_its_value,
     batch_order_is_immaterial,
     head_order_is_immaterial,
     each_query_head_reads_its_own_key_head,
@@ -197,11 +210,11 @@ def _per_query_head(v_BTKD: Tensor, sizes: dict[str, int]) -> Tensor:
 def _partition_error(dtype: str, keys: int) -> float:
     """How far sum_j p_j may stray from 1, relative, with the output's rounding.
 
-    float32: n roundings of a sum of positive terms, four times their probable growth: an equal value in every row
-    makes the roundings of a row alike, and honest kernels were seen at twice the growth. bfloat16: each p rounded once
-    at most (2^-9 relative, so also their sum), and the output once.
+    float32: the rule's own limit, 3 g u with g = 1 + 3/4 sqrt(n), for both sums that the result is a quotient of: equal
+    values in every row make the roundings of a row alike, so one row may be as far off as the largest element may.
+    bfloat16: each P rounded once (2^-8 relative at most; 2^-9 typical of a mean), and the output once.
     """
-    return (4 + 4 * keys**0.5) * 2.0**-24 if dtype == "float32" else 1.5 * 2.0**-8
+    return 3 * (1 + 0.75 * keys**0.5) * 2.0**-24 if dtype == "float32" else 1.5 * 2.0**-8
 
 
 def _same(a: Tensor, b: Tensor, what: str, sizes: dict[str, int], window: int) -> None:
