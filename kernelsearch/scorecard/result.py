@@ -1,5 +1,6 @@
 """What the verdicts over the corpora say of the judge, per target and in all."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class MutantScore:
-    """Wrong kernels: how many were judged and accepted, and up to what rate the accepted ones may go with 95%."""
+    """Wrong kernels: how many were judged and accepted, and up to what rate the accepted ones may go with 95%.
+
+    The last three are accepted and total, by half of the corpus, dtype, and the pass that the change is in.
+    """
 
     total: int
     accepted: int
@@ -24,6 +28,7 @@ class MutantScore:
     refused_by: Mapping[str, int]
     by_split: Mapping[str, tuple[int, int]]
     by_dtype: Mapping[str, tuple[int, int]]
+    by_pass: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,13 @@ def wrong_kernels(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
+def pass_of(function: str) -> str:
+    """ "forward" or "backward" as the changed function's name says, "shared" where it does not."""
+    if re.search("backward|gradient", function):
+        return "backward"
+    return "forward" if "forward" in function else "shared"
+
+
 def upper_bound(events: int, trials: int) -> float:
     """The rate that so few events exclude with 95%: 3 / n for none, else one-sided Clopper and Pearson (1934)."""
     if trials == 0:
@@ -156,7 +168,8 @@ def _score(rows: Sequence[Row]) -> Score:
 def _mutant_score(wrong: Sequence[Row]) -> MutantScore:
     bound = upper_bound(_accepted(wrong), len(wrong))
     by_split, by_dtype = _shares(wrong, lambda row: row.split), _shares(wrong, lambda row: row.dtype)
-    return MutantScore(len(wrong), _accepted(wrong), bound, _gates(wrong), by_split, by_dtype)
+    by_pass = _shares(wrong, lambda row: pass_of(row.function))
+    return MutantScore(len(wrong), _accepted(wrong), bound, _gates(wrong), by_split, by_dtype, by_pass)
 
 
 def _left_out(first: Sequence[Row], wrong: Sequence[Row]) -> LeftOut:

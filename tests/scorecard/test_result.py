@@ -7,7 +7,7 @@ import pytest
 from kernelsearch.scorecard import equivalents
 from kernelsearch.scorecard.equivalents import Equivalent, reviewed_equivalents
 from kernelsearch.scorecard.journal import Row
-from kernelsearch.scorecard.result import summarise, upper_bound
+from kernelsearch.scorecard.result import pass_of, summarise, upper_bound
 
 ROW = Row(
     key="0",
@@ -106,6 +106,11 @@ def test_no_event_in_a_thousand_bounds_the_rate_by_three_in_a_thousand():
 def test_the_bound_for_some_events_is_clopper_and_pearsons():
     # One-sided 95%: the beta quantile, 4.74386 / n for one event and large n (Poisson).
     assert upper_bound(1, 10_000) == pytest.approx(4.74386e-4, rel=1e-3)
+
+
+def test_a_change_belongs_to_the_pass_its_function_names():
+    names = ("mix_norm_backward", "query_gradients", "attention_forward", "tile")
+    assert [pass_of(name) for name in names] == ["backward", "backward", "forward", "shared"]
 
 
 def test_without_trials_nothing_is_bounded():
