@@ -12,7 +12,16 @@ import weakref
 from typing import Any
 
 from kernelsearch.errors import Infrastructure
-from kernelsearch.sandbox.baseline_worker import CHECK, CLOSE, FAILED, GO, OPEN, PREPARE, SNAPSHOT
+from kernelsearch.sandbox.baseline_worker import (
+    BACKWARD,
+    CLOSE,
+    COMPARE,
+    FAILED,
+    FORWARD,
+    OPEN,
+    PREPARE,
+    SNAPSHOT,
+)
 from kernelsearch.sandbox.layout import Layout
 from kernelsearch.sandbox.processes import freeze, thaw
 from kernelsearch.sandbox.session import Session
@@ -62,15 +71,15 @@ class BaselineProcess:
     def prepare(self, indices: list[int]) -> None:
         self._command(PREPARE, indices)
 
-    def go(self) -> float:
-        """Runs the prepared calls; returns the seconds between command and answer, by the judge's clock."""
+    def run(self, *, backward: bool) -> float:
+        """Runs the prepared calls, forward or backward; returns the seconds from command to answer, by our clock."""
         started = time.perf_counter()
-        self._command(GO)
+        self._command(BACKWARD if backward else FORWARD)
         return time.perf_counter() - started
 
-    def find_wrong(self) -> str | None:
-        """Name of a candidate's output that disagrees with the last window's answers."""
-        found: str | None = self._command(CHECK)
+    def compare(self) -> dict[str, float]:
+        """Relative distance of a candidate's outputs in the same slots from the last window's answers, by name."""
+        found: dict[str, float] = self._command(COMPARE)
         return found
 
     def freeze(self) -> None:

@@ -17,6 +17,7 @@ import struct
 import sys
 import traceback
 import warnings
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,12 @@ from torch import Tensor
 
 from kernelsearch.sandbox.layout import Place, view
 from kernelsearch.spec.library import TargetFolder
-from kernelsearch.spec.target import UNIT_ROUNDOFF, Parameters
+from kernelsearch.spec.target import Parameters
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.verify.oracle import contract_baseline
 
-OPEN, SNAPSHOT, PREPARE, GO, CHECK, CLOSE, FAILED = 1, 2, 3, 4, 5, 6, 7
-NORM_SLACK = 64.0
+OPEN, SNAPSHOT, PREPARE, FORWARD, BACKWARD, COMPARE, CLOSE, FAILED = range(1, 9)
 CHECK_ELEMENTS = 2**20
 PR_SET_PDEATHSIG = 1
 
@@ -43,7 +43,6 @@ class Match:
         self._folder = TargetFolder(Path(setting["folder"]))
         self._workload = Workload(**setting["workload"])
         self._entry = self._folder.target.entry(self._workload.entry)
-        self._backward = self._entry.has_backward
         self._function = contract_baseline(self._folder, self._entry)
         self._parameters: Parameters = dict(self._workload.parameters)
         regions = [memoryview(mmap.mmap(fd, setting["bytes"], prot=mmap.PROT_READ)) for fd in (inputs_fd, outputs_fd)]
@@ -54,6 +53,7 @@ class Match:
         self._work: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         self._answers: list[dict[str, Tensor]] = []
         self._indices: list[int] = []
+        self._norms: dict[str, float] = {}
 
     def snapshot(self, indices: list[int]) -> None:
         """Keeps the tensors that are updated in place, before anybody updates them."""
@@ -68,37 +68,37 @@ class Match:
         self._work = [(self._leaves(index), self._slots[index]) for index in indices]
         self._answers, self._indices = [], indices
 
-    def go(self) -> None:
-        self._answers = [self._answer(leaves, slot) for leaves, slot in self._work]
+    def forward(self) -> None:
+        self._answers = [self._function(leaves, self._parameters) for leaves, _ in self._work]
 
-    def check(self) -> str | None:
-        """Name of an output that is not what this side made of the same inputs, by norm: stale or skipped work."""
-        unit = UNIT_ROUNDOFF[self._workload.dtype] + self._folder.target.accumulator[self._workload.dtype]
-        terms = getattr(self._folder.module("reference"), f"{self._entry.name}_terms")
-        lengths = terms(dict(self._workload.sizes), self._parameters)
+    def backward(self) -> None:
+        """As training makes it: the last call's gradients first."""
+        for (leaves, slot), answers in zip(reversed(self._work), reversed(self._answers), strict=True):
+            names = [t.name for t in self._entry.outputs]
+            wanted = [leaves[n] for n in self._entry.gradients]
+            found = torch.autograd.grad([answers[n] for n in names], wanted, [slot[f"d{n}"] for n in names])
+            answers |= {f"d{n}": g for n, g in zip(self._entry.gradients, found, strict=True)}
+
+    def compare(self) -> dict[str, float]:
+        """By output, the largest distance between what lies in a slot and what this side made of it.
+
+        In units of the largest norm seen so far: a tensor of one element may cancel to next to nothing.
+        """
+        worst: dict[str, float] = {}
         for index, answers in zip(self._indices, self._answers, strict=True):
             for name, answer in answers.items():
-                bound = NORM_SLACK * unit * max(1.0, lengths[name]) ** 0.5
                 gap, norm = _gap_and_norm(self._slots[index][name], answer.detach())
-                # not (gap <= bound): written this way so that NaN fails.
-                if not gap <= bound * norm + 1e-30:
-                    return name
-        return None
+                self._norms[name] = max(norm, self._norms.get(name, 1e-30))
+                distance = gap / self._norms[name]
+                # not (distance <= worst): written this way so that NaN stays.
+                if not distance <= worst.get(name, 0.0) and not isnan(worst.get(name, 0.0)):
+                    worst[name] = distance
+        return {name: worst.get(name, 0.0) for name in self._norms}
 
     def _leaves(self, index: int) -> dict[str, Tensor]:
         slot = self._slots[index]
         leaves = {t.name: slot[t.name] for t in self._entry.inputs} | self._state[index]
         return {n: t.detach().requires_grad_(n in self._entry.gradients) for n, t in leaves.items()}
-
-    def _answer(self, leaves: dict[str, Tensor], slot: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One call, forward and where it exists backward, as training makes it."""
-        outputs = self._function(leaves, self._parameters)
-        if not self._backward:
-            return outputs
-        names = [t.name for t in self._entry.outputs]
-        wanted = [leaves[n] for n in self._entry.gradients]
-        found = torch.autograd.grad([outputs[n] for n in names], wanted, [slot[f"d{n}"] for n in names])
-        return outputs | {f"d{n}": g for n, g in zip(self._entry.gradients, found, strict=True)}
 
 
 def _gap_and_norm(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
@@ -123,17 +123,18 @@ def serve(channel: socket.socket) -> None:
         elif kind == CLOSE:
             match = None
             gc.collect()
-        elif match is None:
-            raise RuntimeError(f"command {kind} without a match")
-        elif kind == SNAPSHOT:
-            match.snapshot(payload)
-        elif kind == PREPARE:
-            match.prepare(payload)
-        elif kind == GO:
-            match.go()
-        elif kind == CHECK:
-            answer = match.check()
+        elif match is not None:
+            answer = _answer(match, kind, payload)
         _send(channel, kind, answer)
+
+
+def _answer(match: Match, kind: int, payload: Any) -> Any:
+    if kind == SNAPSHOT:
+        return match.snapshot(payload)
+    if kind == PREPARE:
+        return match.prepare(payload)
+    commands = {FORWARD: match.forward, BACKWARD: match.backward, COMPARE: match.compare}
+    return commands[kind]()
 
 
 def _send(channel: socket.socket, kind: int, value: Any) -> None:

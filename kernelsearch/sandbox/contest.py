@@ -24,6 +24,7 @@ from kernelsearch.sandbox.stage import Stage
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Measurement, Status
+from kernelsearch.spec.target import UNIT_ROUNDOFF
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.allocator import release_freed_memory
 from kernelsearch.timing.clock import Effort, measure
@@ -37,6 +38,9 @@ from kernelsearch.verify.run import CandidateFailure
 WINDOW_S = 0.02
 WINDOW_TIMEOUT_S = 60.0
 ECHOES = 15
+DISTANCE_FACTOR = 4.0
+LARGEST_DISTANCE = 0.02
+MANY = 64
 LARGEST_ECHO_S = 300e-6
 WAKING_S = 100e-6  # what a handful of threads waits to be woken, on idle cores too
 T = TypeVar("T")
@@ -74,6 +78,8 @@ class Contest:
         self.candidate = TimedCandidate(self.stage, execution, threads)
         self.baseline = TimedBaseline(self.stage, opponent, execution)
 
+        self.calls, self.indices = 1, [0]
+
     def close(self) -> None:
         self.baseline.close()
         self.stage.detach()
@@ -84,38 +90,47 @@ class Contest:
 
         `peaks(again)` says what the machine can do at best, known or measured anew.
         """
-        self.indices = self._choose_slots()
-        for contender in (self.candidate, self.baseline):
-            contender.load(self.indices)
-        samples = measure(self.candidate, self.baseline, self._refresh, self._check, effort, self._rng)
+        self.calls = self._choose_calls()
+        samples = measure(self.candidate, self.baseline, self.next_round, self._check, effort, self._rng)
         self._check_one_exactly()
         measurement = self._summarise(samples, peaks)
         if not self._can_question_the_figures():
             samples = replace(samples, is_quiet=False)
         return samples, measurement
 
-    def _choose_slots(self) -> list[int]:
-        """As many slots as fill a window, judging by one call each of candidate and baseline."""
-        indices = [0]
+    def next_round(self, calls: int | None = None) -> None:
+        """Other slots with other values for both sides."""
+        self.indices = self.stage.draw(self.calls if calls is None else calls)
+        self.stage.refresh(self.indices)
+        self.baseline.snapshot(self.indices)
         for contender in (self.candidate, self.baseline):
-            contender.load(indices)
-        seconds = []
+            contender.load(self.indices)
+
+    def _choose_calls(self) -> int:
+        """As many calls as fill a window, judging by one call each of candidate and baseline.
+
+        That call is checked by the full rule. How near it comes to the baseline's answers is how near every other must.
+        """
+        self.calls, seconds = 1, [0.0]
         for _ in range(2):  # the first warms
-            self.refresh(indices)
+            self.next_round()
             seconds = [self.candidate.window(), self.baseline.window()]
-        return list(range(min(len(self.stage.layouts), max(1, round(WINDOW_S / min(seconds))))))
-
-    def refresh(self, indices: list[int]) -> None:
-        self.stage.refresh(indices)
-        self.baseline.snapshot(indices)
-
-    def _refresh(self) -> None:
-        self.refresh(self.indices)
+        self._check_one_exactly()
+        unit = UNIT_ROUNDOFF[self.workload.dtype]
+        near = {name: DISTANCE_FACTOR * (distance + unit) for name, distance in self.baseline.compare().items()}
+        # A few numbers may be near by luck, in this call or another.
+        sizes = {name: self.stage.slots[0][name].numel() for name in near}
+        self._bounds = {n: min(LARGEST_DISTANCE, near[n]) if sizes[n] >= MANY else LARGEST_DISTANCE for n in near}
+        return min(self.stage.most_calls, max(1, round(WINDOW_S / min(seconds))))
 
     def _check(self) -> None:
-        name = self.baseline.find_wrong()
-        if name is not None:
-            raise self.failure(f"{name} of a timed call is wrong")
+        """Every output of the round: as near to the baseline's as the call that was proven, and nowhere else."""
+        trespass = self.stage.find_trespass(self.indices)
+        if trespass is not None:
+            raise self.failure(trespass)
+        for name, distance in self.baseline.compare().items():
+            if not distance <= self._bounds[name]:  # written this way so that NaN fails
+                raise self.failure(f"{name} of a timed call is wrong")
 
     def _check_one_exactly(self) -> None:
         """One randomly chosen timed call against the oracle, by the full rule."""
@@ -176,6 +191,7 @@ class TimedCandidate:
         self.execution, self.threads = execution, threads
         self._stage, self._session = stage, execution.session
         self._binding = execution.bindings[stage.entry.name]
+        self._indices: list[int] = []
         self._session.load([], WINDOW_TIMEOUT_S)
         self._echo_s = _echo_seconds(lambda: self._session.go(WINDOW_TIMEOUT_S))
         self._session.freeze()
@@ -184,22 +200,30 @@ class TimedCandidate:
         self._started_s = self._session.cpu_seconds()
 
     def load(self, indices: list[int]) -> None:
-        """Makes calls of these slots the next windows' work; a slot may stand in it twice."""
-        workload = self._stage.workload
-        calls = []
-        for index in indices:
-            layout = self._stage.layouts[index]
-            calls += self._binding.calls(layout, workload.sizes, workload.parameters, backward=self._stage.backward)
-        self._asked(lambda: self._session.load(calls, WINDOW_TIMEOUT_S))
-        self._count = len(indices)
+        """Makes calls of these slots the next window's work; a slot may stand in it twice."""
+        self._indices = indices
 
     def window(self) -> float:
-        """Seconds per call."""
-        seconds = self._asked(lambda: self._session.go(WINDOW_TIMEOUT_S))
-        return max(seconds - self._echo_s, 0.0) / self._count + self._allocation_s
+        """Seconds per call: all forward calls, then, once their gradients are revealed, the backward calls."""
+        if self._stage.is_revealed:
+            self._stage.hide(self._indices)
+        self.waited, seconds = 0.0, self._phase(backward=False)
+        if self._stage.backward:
+            self._stage.reveal(self._indices)
+            seconds += self._phase(backward=True)
+        return seconds / len(self._indices) + self._allocation_s
 
-    def _asked(self, ask: Callable[[], T]) -> T:
-        """Lets the process run for one command, and keeps account of its time."""
+    def _phase(self, *, backward: bool) -> float:
+        w = self._stage.workload
+        order = reversed(self._indices) if backward else self._indices
+        calls = [self._binding.call(self._stage.layouts[i], w.sizes, w.parameters, backward=backward) for i in order]
+        self._asked(lambda: self._session.load(calls, WINDOW_TIMEOUT_S))
+        seconds, waited = self._asked(lambda: self._session.go(WINDOW_TIMEOUT_S))
+        self.waited = max(self.waited, waited)
+        return max(seconds - self._echo_s, 0.0)
+
+    def _asked(self, ask: Callable[[], T]) -> tuple[T, float]:
+        """Lets the process run for one command, keeps account of its time; also what share of it was waiting."""
         before, started = self._session.cpu_seconds(), time.perf_counter()
         waited_s = waited_seconds(self._session.pid)
         self._session.thaw()
@@ -208,8 +232,7 @@ class TimedCandidate:
         wall_s = time.perf_counter() - started
         self.inside_s += self._session.cpu_seconds() - before
         self.wall_s += wall_s
-        self.waited = _share(waited_seconds(self._session.pid) - waited_s, wall_s)
-        return answer
+        return answer, _share(waited_seconds(self._session.pid) - waited_s, wall_s)
 
     @property
     def outside_s(self) -> float:
@@ -221,11 +244,11 @@ class TimedBaseline:
     """Windows of the baseline on views of the same inputs."""
 
     def __init__(self, stage: Stage, process: BaselineProcess, execution: Execution) -> None:
-        self._process = process
+        self._stage, self._process = stage, process
         self._process.thaw()
         self._process.open(stage.folder, stage.workload, stage.layouts, execution.session)
         self._process.prepare([])
-        self._echo_s = _echo_seconds(self._process.go)
+        self._echo_s = _echo_seconds(lambda: self._process.run(backward=False))
         self._process.freeze()
         self._indices: list[int] = []
         self.waited = 0.0
@@ -238,25 +261,31 @@ class TimedBaseline:
         self._indices = indices
 
     def snapshot(self, indices: list[int]) -> None:
+        """Keeps what the candidate is going to update in place."""
         self._process.thaw()
         self._process.snapshot(indices)
         self._process.freeze()
 
     def window(self) -> float:
-        """Seconds per call."""
+        """Seconds per call, as the candidate's windows are counted."""
+        if not self._stage.is_revealed:
+            self._stage.reveal(self._indices)
         self._process.thaw()
         self._process.prepare(self._indices)
         waited_s = waited_seconds(self._process.pid)
-        seconds = self._process.go()
-        self.waited = _share(waited_seconds(self._process.pid) - waited_s, seconds)
+        phases = [
+            self._process.run(backward=backward) for backward in ((False, True) if self._stage.backward else (False,))
+        ]
+        self.waited = _share(waited_seconds(self._process.pid) - waited_s, sum(phases))
         self._process.freeze()
-        return max(seconds - self._echo_s, 0.0) / len(self._indices)
+        return sum(max(seconds - self._echo_s, 0.0) for seconds in phases) / len(self._indices)
 
-    def find_wrong(self) -> str | None:
+    def compare(self) -> dict[str, float]:
+        """By output, how far the candidate's of the same slots are from the last window's."""
         self._process.thaw()
-        name = self._process.find_wrong()
+        found = self._process.compare()
         self._process.freeze()
-        return name
+        return found
 
 
 def _share(waited_s: float, wall_s: float) -> float:

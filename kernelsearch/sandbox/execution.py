@@ -15,7 +15,7 @@ from torch import Tensor
 from kernelsearch.build.abi import functions
 from kernelsearch.sandbox.languages import language_of
 from kernelsearch.sandbox.layout import RED_ZONE_BYTES, Binding, Layout, lay_out, view
-from kernelsearch.sandbox.session import INPUT, OUTPUT, Session
+from kernelsearch.sandbox.session import INPUT, OUTPUT, Call, Session
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.target import Target
@@ -66,17 +66,55 @@ class Execution:
         *,
         shift: int = 0,
     ) -> dict[str, Tensor]:
+        return Relay(self, self)(entry, sizes, parameters, inputs, output_gradients, shift=shift)
+
+    def forward(
+        self,
+        entry: str,
+        sizes: Mapping[str, int],
+        parameters: Mapping[str, int | float],
+        inputs: Tensors,
+        *,
+        shift: int = 0,
+    ) -> dict[str, Tensor]:
+        """Outputs, updated inputs and saved tensors."""
         binding = self.bindings[entry]
-        backward = output_gradients is not None and binding.entry.has_backward
-        layout = lay_out(binding.entry, binding.saved, sizes, self.dtype, backward=backward, shift=shift)
-        self.fill(layout, {**inputs, **(output_gradients or {})})
-        fences = self._fences(layout)
-        self.session.load(binding.calls(layout, sizes, parameters, backward=backward), CALL_TIMEOUT_S)
+        layout = lay_out(binding.entry, binding.saved, sizes, self.dtype, backward=False, shift=shift, rng=self._rng)
+        names = [name for name, place in layout.places.items() if place.kind == OUTPUT]
+        return self._ask(binding.call(layout, sizes, parameters, backward=False), layout, inputs, names, entry)
+
+    def backward(
+        self,
+        entry: str,
+        sizes: Mapping[str, int],
+        parameters: Mapping[str, int | float],
+        inputs: Tensors,
+        found: Tensors,
+        output_gradients: Tensors,
+        *,
+        shift: int = 0,
+    ) -> dict[str, Tensor]:
+        """Input gradients, from what a forward found: other places, and gradients that did not exist while it ran.
+
+        What is not in the declared saved tensors does not survive between the two.
+        """
+        binding = self.bindings[entry]
+        layout = lay_out(binding.entry, binding.saved, sizes, self.dtype, backward=True, shift=shift, rng=self._rng)
+        names = [t.name for t in binding.entry.input_gradients()]
+        call = binding.call(layout, sizes, parameters, backward=True)
+        return self._ask(call, layout, {**inputs, **found, **output_gradients}, names, entry)
+
+    def _ask(self, call: Call, layout: Layout, values: Tensors, names: list[str], entry: str) -> dict[str, Tensor]:
+        """Makes one call; only the named outputs may change."""
+        self.fill(layout, values)
+        fences = self._fences(layout, names)
+        self.session.load([call], CALL_TIMEOUT_S)
         self.session.go(CALL_TIMEOUT_S)
-        written = {name: self.read(layout, name) for name, place in layout.places.items() if place.kind == OUTPUT}
-        self._check_fences(layout, fences, binding.entry.name)
-        saved = {t.name for t in binding.saved}
-        return {name: tensor for name, tensor in written.items() if name not in saved}
+        written = {name: self.read(layout, name) for name in names}
+        if self._fences(layout, names) != fences:
+            self.session.close()
+            raise CandidateFailure(Status.INTEGRITY, f"{entry} writes outside its outputs")
+        return written
 
     def fill(self, layout: Layout, values: Tensors) -> None:
         """Writes the given tensors; poisons every other output with random NaNs and all red zones with noise."""
@@ -100,23 +138,39 @@ class Execution:
         place = layout.places[name]
         return view(memoryview(self.session.outputs), place).clone().reshape(place.shape)
 
-    def _fences(self, layout: Layout) -> bytes:
-        return b"".join(self._gaps(layout))
-
-    def _check_fences(self, layout: Layout, before: bytes, entry: str) -> None:
-        if b"".join(self._gaps(layout)) != before:
-            self.session.close()
-            raise CandidateFailure(Status.INTEGRITY, f"{entry} writes outside its outputs")
-
-    def _gaps(self, layout: Layout) -> list[bytes]:
-        """Every byte of the used outputs region that no tensor owns."""
-        owned = sorted((p.offset, p.offset + p.bytes) for p in layout.places.values() if p.kind == OUTPUT)
+    def _fences(self, layout: Layout, writable: list[str]) -> bytes:
+        """Every byte of the used outputs region that none of these tensors owns."""
+        places = [layout.places[name] for name in writable]
         gaps, at = [], 0
-        for start, end in owned:
+        for start, end in sorted((p.offset, p.offset + p.bytes) for p in places):
             gaps.append(self.session.outputs[at:start])
             at = end
         gaps.append(self.session.outputs[at : layout.used[OUTPUT]])
-        return gaps
+        return b"".join(gaps)
+
+
+class Relay:
+    """Forward calls in one process and backward calls in another: nothing but declared tensors can pass between."""
+
+    def __init__(self, forward: Execution, backward: Execution) -> None:
+        self._forward, self._backward = forward, backward
+
+    def __call__(
+        self,
+        entry: str,
+        sizes: Mapping[str, int],
+        parameters: Mapping[str, int | float],
+        inputs: Tensors,
+        output_gradients: Tensors | None = None,
+        *,
+        shift: int = 0,
+    ) -> dict[str, Tensor]:
+        binding = self._forward.bindings[entry]
+        found = self._forward.forward(entry, sizes, parameters, inputs, shift=shift)
+        if output_gradients is not None and binding.entry.has_backward:
+            found |= self._backward.backward(entry, sizes, parameters, inputs, found, output_gradients, shift=shift)
+        saved = {t.name for t in binding.saved}
+        return {name: tensor for name, tensor in found.items() if name not in saved}
 
 
 def poison(tensor: Tensor, rng: np.random.Generator) -> None:
@@ -128,9 +182,3 @@ def poison(tensor: Tensor, rng: np.random.Generator) -> None:
         tensor.view(torch.int16).fill_(0x7FC0 | payload)
     else:
         tensor.fill_(-(2**40) - payload)
-
-
-def region_bytes(entries_and_sizes: list[Layout]) -> int:
-    """Enough for the largest of these layouts, in whole pages."""
-    need = max(max(layout.used.values()) for layout in entries_and_sizes)
-    return (need // 4096 + 2) * 4096

@@ -36,20 +36,19 @@ class Undecided(Exception):
 
 
 def check_slope(contest: "Contest") -> str | None:
-    """Half of the slots against all of them; with fewer than four slots, all of them against all of them twice."""
-    every = contest.indices
-    shorter, longer = (every[: len(every) // 2], every) if len(every) >= 4 else (every, every * 2)
+    """Half of a window's calls against all of them; with fewer than four, all of them against all of them twice."""
+    calls = contest.calls
+    shorter, longer = (calls // 2, calls) if calls >= 4 else (calls, 2 * calls)
     for _ in range(ASKED):
         short, long = _quiet_medians(contest, [(contest.candidate, shorter), (contest.candidate, longer)])
-        short_s, long_s = short * len(shorter), long * len(longer)
-        if long_s - short_s <= STEEPEST_SLOPE * long_s * (1 - len(shorter) / len(longer)) + SLOPE_SLACK_S:
+        if longer * long - shorter * short <= STEEPEST_SLOPE * long * (longer - shorter) + SLOPE_SLACK_S:
             return None
     return "does work outside of its timed window: longer windows cost more than their calls"
 
 
 def check_serial(contest: "Contest") -> str | None:
     """Single calls against calls in a row, for candidate and baseline alike."""
-    pairs = [(side, indices) for side in (contest.candidate, contest.baseline) for indices in ([0], contest.indices)]
+    pairs = [(side, calls) for side in (contest.candidate, contest.baseline) for calls in (1, contest.calls)]
     for _ in range(ASKED):
         single, in_a_row, their_single, their_in_a_row = _quiet_medians(contest, pairs)
         slack = max(LONGEST_SERIAL * in_a_row, SERIAL_SLACK_S)
@@ -58,16 +57,14 @@ def check_serial(contest: "Contest") -> str | None:
     return "is fast only when it can see the calls to come"
 
 
-def _quiet_medians(
-    contest: "Contest", asked: "list[tuple[TimedCandidate | TimedBaseline, list[int]]]"
-) -> tuple[float, ...]:
-    """Median seconds per call of each (contender, slots), of windows in which nobody waited for a core."""
+def _quiet_medians(contest: "Contest", asked: "list[tuple[TimedCandidate | TimedBaseline, int]]") -> tuple[float, ...]:
+    """Median seconds per call of each (contender, calls), of windows in which nobody waited for a core."""
     taken: list[list[float]] = [[] for _ in asked]
     for _ in range(WINDOWS * PATIENCE):
-        for seconds, (contender, indices) in zip(taken, asked, strict=True):
+        for seconds, (contender, calls) in zip(taken, asked, strict=True):
             if len(seconds) < WINDOWS:
-                contest.refresh(sorted(set(indices)))
-                contender.load(indices)
+                contest.next_round(min(calls, contest.calls))
+                contender.load(contest.indices * -(-calls // contest.calls))
                 one = contender.window()
                 seconds += [one] if contender.waited <= LONGEST_WAIT else []
         if all(len(seconds) == WINDOWS for seconds in taken):

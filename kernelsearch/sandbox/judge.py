@@ -17,9 +17,9 @@ from kernelsearch.build import cpp
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
-from kernelsearch.sandbox.execution import Execution
+from kernelsearch.sandbox.execution import Execution, Relay
 from kernelsearch.sandbox.languages import language_of
-from kernelsearch.sandbox.layout import lay_out
+from kernelsearch.sandbox.layout import bytes_needed, lay_out
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
@@ -154,7 +154,8 @@ class _Trial:
                 ),
             )
             with self._execution(SMALL_REGION_BYTES) as fresh:
-                self._gate("determinism", lambda: gates.determinism(folder, run, fresh, dtype, rng))
+                relay = Relay(fresh, run)
+                self._gate("determinism", lambda: gates.determinism(folder, run, relay, dtype, rng))
         if "timing" not in self._judge.without:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
         with self._execution(self._largest_region()) as run:
@@ -242,8 +243,7 @@ class _Trial:
             entry = self._folder.target.entry(workload.entry)
             saved = saved_tensors(self._candidate.source, self._folder.target, entry.name)
             layouts.append(lay_out(entry, saved, workload.sizes, workload.dtype, backward=entry.has_backward))
-        used = max(max(layout.used.values()) for layout in layouts)
-        return (used // 4096 + 2) * 4096
+        return max(bytes_needed(layout) for layout in layouts)
 
 
 def _describe(accepted: bool, samples: list[Samples]) -> str:

@@ -15,6 +15,7 @@ from kernelsearch.verify.case import TORCH_DTYPES
 
 ALIGNMENT = 64
 RED_ZONE_BYTES = 128
+LARGEST_GAP = 2048
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Layout:
     places: dict[str, Place] = field(default_factory=dict)
     used: dict[int, int] = field(default_factory=lambda: {INPUT: 0, OUTPUT: 0})
 
-    def put(self, spec: TensorSpec, kind: int, sizes: Mapping[str, int], scalar: str, shift: int) -> None:
+    def put(self, spec: TensorSpec, kind: int, sizes: Mapping[str, int], scalar: str, shift: int, gap: int = 0) -> None:
         dtype = spec.element(scalar)
-        start = self.used[kind] + RED_ZONE_BYTES
+        start = self.used[kind] + RED_ZONE_BYTES + gap
         offset = -(-start // ALIGNMENT) * ALIGNMENT + shift * DTYPES[dtype]
         place = Place(kind, offset, spec.shape(sizes), dtype)
         self.places[spec.name] = place
@@ -56,19 +57,27 @@ def lay_out(
     backward: bool,
     shift: int = 0,
     after: Mapping[int, int] | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Layout:
-    """A layout that begins where `after` says both regions are free."""
+    """A layout that begins where `after` says both regions are free.
+
+    With `rng`, gaps between tensors are random: nobody knows where another tensor lies, nor the judge by the address.
+    """
     layout = Layout(used=dict(after or {INPUT: 0, OUTPUT: 0}))
-    for spec in entry.inputs:
-        layout.put(spec, OUTPUT if spec.name in entry.updates else INPUT, sizes, scalar, shift)
-    for spec in (*entry.outputs, *saved):
-        layout.put(spec, OUTPUT, sizes, scalar, shift)
+    kinds = [(spec, OUTPUT if spec.name in entry.updates else INPUT) for spec in entry.inputs]
+    kinds += [(spec, OUTPUT) for spec in (*entry.outputs, *saved)]
     if backward:
-        for spec in entry.output_gradients():
-            layout.put(spec, INPUT, sizes, scalar, shift)
-        for spec in entry.input_gradients():
-            layout.put(spec, OUTPUT, sizes, scalar, shift)
+        kinds += [(spec, INPUT) for spec in entry.output_gradients()]
+        kinds += [(spec, OUTPUT) for spec in entry.input_gradients()]
+    for spec, kind in kinds:
+        gap = 0 if rng is None else ALIGNMENT * int(rng.integers(0, LARGEST_GAP // ALIGNMENT))
+        layout.put(spec, kind, sizes, scalar, shift, gap)
     return layout
+
+
+def bytes_needed(layout: Layout) -> int:
+    """Of each region, in whole pages, for this layout with any gaps."""
+    return (max(layout.used.values()) + LARGEST_GAP * len(layout.places)) // 4096 * 4096 + 2 * 4096
 
 
 class Binding:
@@ -82,14 +91,12 @@ class Binding:
             self._functions.append(backward_function(entry, self.saved))
         self._indices = [symbols.index(f.trampoline) for f in self._functions]
 
-    def calls(
+    def call(
         self, layout: Layout, sizes: Mapping[str, int], parameters: Mapping[str, int | float], *, backward: bool
-    ) -> list[Call]:
-        functions = self._functions if backward else self._functions[:1]
-        return [
-            Call(index, _arguments(function, layout, sizes, parameters))
-            for function, index in zip(functions, self._indices, strict=False)
-        ]
+    ) -> Call:
+        """The forward call, or the backward call, on the tensors of a layout."""
+        function, index = (self._functions[int(backward)], self._indices[int(backward)])
+        return Call(index, _arguments(function, layout, sizes, parameters))
 
 
 def view(region: memoryview, place: Place) -> Tensor:

@@ -60,9 +60,10 @@ class Duel:
         self._sides: list[TimedCandidate] = []
         for candidate in (source.bind(WORK=WORK[gain]), source.bind(WORK=WORK[0])):
             self._add_side(folder, candidate, cache_dir, threads)
-        self._use([0])
-        one = min(self._round())
-        self._use(list(range(min(len(self._stages[0].layouts), max(1, round(WINDOW_S / one))))))
+        self._calls = 1
+        self._refresh()
+        one = min(side.window() for side in self._sides)
+        self._calls = min(self._stages[0].most_calls, max(1, round(WINDOW_S / one)))
 
     def close(self) -> None:
         for stage, side in zip(self._stages, self._sides, strict=True):
@@ -92,18 +93,11 @@ class Duel:
         self._stages.append(stage)
         self._sides.append(TimedCandidate(stage, execution, threads))
 
-    def _use(self, indices: list[int]) -> None:
-        self._indices = indices
-        for side in self._sides:
-            side.load(indices)
-
     def _refresh(self) -> None:
-        for stage in self._stages:
-            stage.refresh(self._indices)
-
-    def _round(self) -> list[float]:
-        self._refresh()
-        return [side.window() for side in self._sides]
+        for stage, side in zip(self._stages, self._sides, strict=True):
+            indices = stage.draw(self._calls)
+            stage.refresh(indices)
+            side.load(indices)
 
 
 @dataclass(frozen=True)
@@ -151,7 +145,9 @@ def measure_decisions(
                 duel.close()
     low, middle, high = (float(q) for q in np.quantile([row["ratio"] for row in rows], (0.05, 0.5, 0.95)))
     called_faster = sum(row["won"] for row in rows)
-    return Decisions(dial.gain, dial.is_busy, len(rows), called_faster, (low, middle, high), sum(row["seconds"] for row in rows))
+    return Decisions(
+        dial.gain, dial.is_busy, len(rows), called_faster, (low, middle, high), sum(row["seconds"] for row in rows)
+    )
 
 
 def _read(journal: Path, key: str) -> list[dict[str, Any]]:

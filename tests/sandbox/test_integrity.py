@@ -25,9 +25,13 @@ class Contender:
 
 
 def contest(candidate: Contender, slots: int = 20) -> SimpleNamespace:
-    return SimpleNamespace(
-        candidate=candidate, baseline=Contender(), indices=list(range(slots)), refresh=lambda indices: None
-    )
+    made = SimpleNamespace(candidate=candidate, baseline=Contender(), calls=slots, indices=[])
+
+    def next_round(calls: int) -> None:
+        made.indices = list(range(calls))
+
+    made.next_round = next_round
+    return made
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4, 20])
