@@ -114,7 +114,7 @@ extern "C" uint32_t ks_give_up_power(uint32_t held, int slot, const char* lines,
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 256);
-    limit(RLIMIT_CPU, cpu_seconds);
+    limit_processor_time(cpu_seconds);
     limit(RLIMIT_AS, memory);
     held |= LIMITS;
     if (change_user(slot)) {

@@ -20,12 +20,11 @@ import sys
 import types
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 GREETING, LOAD, GO, NAMES, START = 0, 1, 2, 3, 4
 NOT_LOADED, RAISED, OUR_FAULT = 96, 1, 97
-# Address space that the interpreter and torch take before the candidate begins.
-OWN_MEMORY_BYTES = 6 << 30
 
 
 class Runner:
@@ -174,6 +173,29 @@ def read_exactly(fd: int, count: int) -> bytes:
     return data
 
 
+def warm(torch: Any) -> None:
+    """Lets torch look at the processor while it still can; without threads, which the confinement would not reach."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(4, 4, dtype=dtype, requires_grad=True)
+        torch.autograd.grad((a @ a).sum(), a)
+    torch.set_num_threads(threads)
+
+
+def close_all_but(*kept: int) -> None:
+    """The regions' descriptors go, also the copies that mmap keeps: mapped memory needs none."""
+    edges = [2, *sorted(kept), os.sysconf("SC_OPEN_MAX")]
+    for low, high in pairwise(edges):
+        os.closerange(low + 1, min(high, 1 << 16))
+
+
+def address_space_bytes() -> int:
+    """What the interpreter, torch and the regions take before the candidate begins."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * mmap.PAGESIZE
+
+
 def main(arguments: list[str]) -> NoReturn:
     split = arguments.index("--")
     library, paths, *sites = arguments[:split]
@@ -188,17 +210,17 @@ def main(arguments: list[str]) -> NoReturn:
     sys.path += sites
     import torch
 
-    torch.set_warn_always(False)
+    warm(torch)
     inputs = mmap.mmap(inputs_fd, inputs_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
     outputs = mmap.mmap(outputs_fd, outputs_bytes)
     artifact = json.loads(os.pread(artifact_fd, os.fstat(artifact_fd).st_size, 0))
-    for fd in (inputs_fd, outputs_fd, artifact_fd):
-        os.close(fd)
+    close_all_but(commands, responses)
     sys.stdout = sys.stderr = open(os.devnull, "w")
     sys.argv = ["candidate.py"]
+    memory += address_space_bytes()
     give_up = confine.ks_give_up_power
     give_up.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64)
-    protections = give_up(held, slot, paths.encode(), memory + OWN_MEMORY_BYTES, cpu_seconds)
+    protections = give_up(held, slot, paths.encode(), memory, cpu_seconds)
     os.write(responses, struct.pack("<II", GREETING, protections & 0xFFFFFFFF))
     serve(Runner(torch, artifact, inputs, outputs), commands, responses)
 

@@ -43,7 +43,14 @@ WRONG = {
     "leaves in the call": (in_call("import sys", "sys.exit(0)"), {"CRASH"}),
     "leaves at once in the call": (in_call("import os", "os._exit(0)"), {"CRASH"}),
     "writes its input": (in_call("x.zero_()"), {"CRASH"}),
-}
+    "takes all memory": (in_call("y = [torch.empty(1 << 28) for _ in range(64)]"), {"CRASH"}),
+    "answers first, works later": (
+        in_call("import threading, time", "total = torch.zeros_like(x[:, 0])",
+                "work = lambda: (time.sleep(0.2), total.copy_(scale * x.sum(-1)))",
+                "threading.Thread(target=work).start()", "return total"),
+        {"MISMATCH"},
+    ),
+}  # fmt: skip
 HOSTILE = {
     "forks": (in_call("import os", "os.fork()"), {"INTEGRITY"}),
     "starts a program": (in_call("import subprocess", "subprocess.run(['true'])"), {"INTEGRITY"}),
