@@ -8,6 +8,7 @@ problem runs, but is no question for a kernel) and "unusable" (it is not a probl
 
 import json
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -56,13 +57,15 @@ def import_problem(file: Path, folder: Path, name: str, settings: Mapping[str, i
             f"with --set NAME=VALUE: {_listed(problem, settings)}"
         )
     draft = make_draft(problem, name, settings, survey)
-    write_folder(draft, problem.source, folder)
     largest = {**survey.base, **draft.edges[-1]}
     _check_behaviour(problem, {n: largest[n] for n in problem.constants})
-    draft = replace(draft, imported=replace(draft.imported, regimes=_finite_regimes(TargetFolder(folder), draft)))
-    write_folder(draft, problem.source, folder)
-    draft = replace(draft, imported=replace(draft.imported, row_axis=_row_axis(TargetFolder(folder), draft)))
-    write_folder(draft, problem.source, folder)
+    # A folder for each draft: a process keeps the modules of a folder, and with them what it knew of the problem.
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        regimes = _finite_regimes(_write(draft, problem, Path(first)), draft)
+        draft = replace(draft, imported=replace(draft.imported, regimes=regimes))
+        row_axis = _row_axis(_write(draft, problem, Path(second)), draft)
+        draft = replace(draft, imported=replace(draft.imported, row_axis=row_axis))
+    _write(draft, problem, folder)
     notes = _check_worth(TargetFolder(folder), draft)
     dropped = [regime for regime in REGIMES if regime not in draft.imported.regimes]
     return {
@@ -76,6 +79,11 @@ def import_problem(file: Path, folder: Path, name: str, settings: Mapping[str, i
         "regimes_without_finite_answers": dropped,
         "notes": notes,
     }
+
+
+def _write(draft: Draft, problem: Problem, folder: Path) -> TargetFolder:
+    write_folder(draft, problem.source, folder)
+    return TargetFolder(folder)
 
 
 def _shapes(problem: Problem, settings: Mapping[str, int]) -> Shapes:

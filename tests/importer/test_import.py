@@ -73,6 +73,10 @@ def test_values_without_finite_answers_are_left_out_and_named(write, tmp_path):
     assert {"drawn", "positive"} <= set(found["regimes"])
 
 
+def test_a_left_out_kind_of_values_is_not_used_to_refuse(write, tmp_path):
+    assert "normal" not in survey(write("return torch.log(x + 1e-6).mean()"), tmp_path)["regimes"]
+
+
 def test_what_passes_on_the_problems_own_values_alone_is_a_note(write, tmp_path):
     notes = survey(write("return torch.relu(x)"), tmp_path)["notes"]
     assert "on inputs as the problem draws them the input x would pass; other values refuse it" in notes
