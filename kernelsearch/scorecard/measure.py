@@ -1,10 +1,9 @@
 """Judges whole corpora in worker processes, resumably, and sums the verdicts up."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from kernelsearch.timing.allocator import keep_freed_memory
 QUOTA = 200  # mutants of each target and dtype, before those that do not compile or change nothing are left out
 HONEST_ROUNDS = 2
 REPEATED_SHARE = 8  # every eighth mutant is judged twice
+VERDICTS_A_POOL = 250
 Question = tuple[Subject, int]
 Progress = Callable[[Row, int, int], None]
 
@@ -78,21 +78,18 @@ def answer(
 
 
 def _examine_all(questions: list[Question], examination: Examination, workers: int) -> Iterator[Row]:
-    """Rows as they come, from fresh processes: a judge's process holds torch's threads and must not be forked."""
-    if not questions:
-        return
-    waiting = iter(questions)
+    """Rows as they come. Workers are replaced now and then: what a judge's process loads is never given back."""
+    for start in range(0, len(questions), VERDICTS_A_POOL):
+        yield from _examine_some(questions[start : start + VERDICTS_A_POOL], examination, workers)
+
+
+def _examine_some(questions: list[Question], examination: Examination, workers: int) -> Iterator[Row]:
+    """Rows as they come from one pool; spawned, because a process that holds torch's threads must not be forked."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=keep_freed_memory) as pool:
-        running: set[Future[Row]] = set()
         try:
-            while True:
-                for subject, attempt in islice(waiting, 2 * workers - len(running)):
-                    running.add(pool.submit(examination.examine, _portable(subject), attempt))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            asked = [pool.submit(examination.examine, _portable(subject), attempt) for subject, attempt in questions]
+            for future in as_completed(asked):
+                yield future.result()
         except BrokenProcessPool:
             raise Infrastructure("a worker of the scorecard died; call again to go on where it stopped") from None
         finally:
