@@ -36,6 +36,7 @@ METHODS = words(
 )
 ATTRIBUTES = words("shape dtype device ndim T mT itemsize")
 BUILTINS = words("min max abs int float bool len round")
+KEYWORDS = words("device dtype dim keepdim size fill_value beta alpha")  # not out, pin_memory, requires_grad
 LAUNCH_KEYWORDS = words("num_warps num_stages num_ctas maxnreg")
 INSTEAD = {
     "data_ptr": "pass the tensor itself to the kernel",
@@ -91,6 +92,7 @@ def _call(node: ast.Call, scope: Scope) -> None:
         case ast.Attribute(value=ast.Name(id=module), attr=name) if module in MODULES:
             if name not in _of_module(module):
                 raise refuse(node.lineno, f"calling `{module}.{name}`", _way_out(node.func))
+            _check_keywords(node)
             check_arguments(node, scope, RULES)
         case ast.Attribute() as function if root_name(function) in MODULES:
             raise refuse(node.lineno, f"calling `{shown(function)}`", _way_out(function))
@@ -107,7 +109,15 @@ def _call_method(node: ast.Call, value: ast.expr, method: str, scope: Scope) -> 
         way = INSTEAD.get(method, f"known are {', '.join(sorted(METHODS))}")
         raise refuse(node.lineno, f"calling `.{method}(...)`", way)
     check_expression(value, scope, RULES)
+    _check_keywords(node)
     check_arguments(node, scope, RULES)
+
+
+def _check_keywords(node: ast.Call) -> None:
+    for keyword in node.keywords:
+        if keyword.arg is not None and keyword.arg not in KEYWORDS:
+            way = f"known are {', '.join(sorted(KEYWORDS))}"
+            raise refuse(node.lineno, f"`{keyword.arg}=` of `{shown(node.func)}`", way)
 
 
 def _of_module(module: str) -> frozenset[str]:
