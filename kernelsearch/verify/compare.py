@@ -32,6 +32,8 @@ class Rule:
     rms: float = 0.5
     # A mean square of roundings varies from draw to draw, and a double rounding of the result is 2 to 1 (tests/verify).
     rms_of_rounding: float = 1.15
+    # Standard errors of the mean by which roundings may lean one way; accumulation may lean as far as its own share.
+    bias: float = 6.0
 
 
 RULE = Rule()
@@ -43,7 +45,7 @@ class Answer:
 
     `condition` is the magnitude c, `stored` the magnitude d (None: nothing may be stored), `terms` the number n of
     roundings on an element's way, `is_repeating` whether they may all go the same way; `accumulator` and `storage` are
-    the unit roundoffs u_acc and u_store.
+    the unit roundoffs u_acc and u_store. `is_benign`: values drawn independently, so that roundings average out.
     """
 
     exact: Tensor
@@ -54,6 +56,7 @@ class Answer:
     storage: float
     stored: Tensor | None = None
     is_repeating: bool = False
+    is_benign: bool = False
 
     @property
     def growth(self) -> float:
@@ -62,11 +65,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Errors:
-    """Largest and root-mean-square scaled error, and what the mean may be."""
+    """Largest, root-mean-square and mean signed scaled error, and what the last two may be."""
 
     largest: float
     rms: float
     allowed_rms: float
+    bias: float
+    allowed_bias: float
 
 
 def find_difference(y: Tensor, answer: Answer) -> str | None:
@@ -82,6 +87,8 @@ def find_difference(y: Tensor, answer: Answer) -> str | None:
         return "has an element further from the exact result than rounding explains"
     if not errors.rms <= errors.allowed_rms:
         return "is less precise as a whole than rounding explains"
+    if answer.is_benign and not errors.bias <= errors.allowed_bias:
+        return "leans one way as a whole, which rounding does not"
     return None
 
 
@@ -89,20 +96,28 @@ def scaled_errors(y: Tensor, answer: Answer) -> Errors:
     finite = torch.isfinite(answer.exact) & torch.isfinite(y)
     count = int(finite.sum())
     if count == 0:
-        return Errors(0.0, 0.0, RULE.largest)
+        return Errors(0.0, 0.0, RULE.largest, 0.0, RULE.largest)
     unit = UNIT_ROUNDOFF[str(y.dtype).removeprefix("torch.")]
     exact = answer.exact[finite]
-    rest = answer.condition[finite] * (answer.growth * answer.accumulator) + TINY
-    if answer.stored is not None:
-        rest += answer.stored[finite] * answer.storage
+    accumulated = answer.condition[finite] * (answer.growth * answer.accumulator) + TINY
+    rest = accumulated if answer.stored is None else accumulated + answer.stored[finite] * answer.storage
     scale = exact.abs().mul_(unit).add_(rest)
-    error = (y[finite].double() - exact).abs_().div_(scale)
-    rounding = (exact.to(y.dtype).double() - exact).div_(scale)
-    share = rest.div_(scale)
-    allowed = RULE.rms_of_rounding**2 * _mean_square(rounding) + RULE.rms**2 * _mean_square(share)
+    nearest = exact.to(y.dtype).double()
+    values = y[finite].double()
+    error = (values - exact).div_(scale)
+    # Against o rounded, not o: x * 1.0003 is x again in bfloat16 whatever x is, and leans as far as rounding can.
+    lean = (values - nearest).mul_(exact.sign()).div_(scale)
+    allowed = RULE.rms_of_rounding**2 * _mean_square((nearest - exact).div_(scale))
+    allowed += RULE.rms**2 * _mean_square(rest / scale)
     # Few values have no reliable mean: one of them may be as far off as the largest may.
-    allowed += RULE.largest**2 / _distinct(exact)
-    return Errors(float(error.max()), sqrt(_mean_square(error)), sqrt(allowed))
+    distinct = _distinct(exact)
+    return Errors(
+        largest=float(error.abs().max()),
+        rms=sqrt(_mean_square(error)),
+        allowed_rms=sqrt(allowed + RULE.largest**2 / distinct),
+        bias=abs(float(lean.mean())),
+        allowed_bias=RULE.rms * float((accumulated / scale).mean()) + RULE.bias * sqrt(_mean_square(lean) / distinct),
+    )
 
 
 def _distinct(exact: Tensor) -> float:

@@ -4,7 +4,7 @@ Each gate asks questions through a `Run` and raises CandidateFailure. What a pro
 failure and the smallest case that shows it; seeds and margins stay with the judge.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -31,11 +31,13 @@ __all__ = (
     "properties",
     "search_counterexample",
     "smoke",
+    "soak",
     "timed_shapes",
 )
 
 SMOKE_CASES = 3
 CONTROL_DRAWS = 8
+SOAK_S = 0.25
 
 
 def smoke(folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator, domain: Domain) -> None:
@@ -95,6 +97,25 @@ def determinism(folder: TargetFolder, run: Run, fresh: Run, dtype: str, rng: np.
                     raise CandidateFailure(
                         Status.DETERMINISM, f"{name} differs when repeated {where}", f"{case.describe()}: {name}"
                     )
+
+
+def soak(
+    folder: TargetFolder, run: Run, repeat: Callable[[Case, int, float], None], dtype: str, rng: np.random.Generator
+) -> None:
+    """The same bits after a random number of calls, hundreds to thousands: nothing may wear off.
+
+    `repeat(case, times, seconds)` makes a call so often in the process of `run`.
+    """
+    for entry in folder.target.entries:
+        case = make_case(folder, edges(folder, entry, dtype)[0], "normal", rng)
+        first = run_case(case, run)
+        repeat(case, int(10 ** rng.uniform(2.5, 4)), SOAK_S)
+        second = run_case(case, run)
+        for name in first:
+            if not have_same_bits(first[name], second[name]):
+                raise CandidateFailure(
+                    Status.DETERMINISM, f"{name} differs after many calls", f"{case.describe()}: {name}"
+                )
 
 
 def negative_controls(folder: TargetFolder, dtype: str, rng: np.random.Generator) -> None:

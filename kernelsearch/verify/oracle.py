@@ -61,6 +61,7 @@ def find_answers(folder: TargetFolder, case: Case) -> dict[str, Answer]:
             storage=storage,
             stored=stored.get(name),
             is_repeating=name in repeating,
+            is_benign=case.regime == "normal",
         )
         for name in values
     }

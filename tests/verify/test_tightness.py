@@ -13,7 +13,7 @@ import pytest
 
 from kernelsearch.spec import TargetFolder, library_path
 from kernelsearch.verify.case import Case, make_case, regimes
-from kernelsearch.verify.compare import RULE, Answer, scaled_errors
+from kernelsearch.verify.compare import RULE, Answer, find_difference, scaled_errors
 from kernelsearch.verify.oracle import find_answers
 from tests.verify import emulation
 from tests.verify.arithmetic import HONEST, LOWER, Arithmetic, to_bfloat16
@@ -86,7 +86,8 @@ def shares(entry: str, dtype: str, way: Arithmetic, seed: int) -> dict[str, floa
         results = getattr(emulation, entry)(way, dict(case.inputs), case.workload.parameters, case.output_gradients)
         for name, answer in answers.items():
             errors = scaled_errors(results[name], answer)
-            share = max(errors.rms / errors.allowed_rms, errors.largest / RULE.largest)
+            lean = errors.bias / errors.allowed_bias if answer.is_benign and errors.allowed_bias else 0.0
+            share = max(errors.rms / errors.allowed_rms, errors.largest / RULE.largest, lean)
             found[name] = max(found.get(name, 0.0), share)
     return found
 
@@ -124,6 +125,16 @@ def test_lower_precision_in_float32_dies_in_every_result_that_it_touches(entry, 
 def test_what_the_bfloat16_policy_does_not_name_dies(entry, way, results):
     found = shares(entry, "bfloat16", lower(way), seed=0)
     assert min(found[name] for name in results) > 1
+
+
+@pytest.mark.parametrize("entry", TARGETS)
+def test_results_a_thousandth_too_large_are_refused_in_bfloat16(entry):
+    """A quarter of bfloat16's unit, far below what single roundings do, but all one way."""
+    refused = set()
+    for _, answers in ladder(entry, "bfloat16", 0):
+        for name, answer in answers.items():
+            refused |= {name} if find_difference((1.001 * answer.exact).to(answer.dtype), answer) else set()
+    assert refused >= set(answers) - {"dresid", "dskip"}
 
 
 def main() -> None:
