@@ -4,6 +4,7 @@ This is the `Run` that gates see. A candidate that writes outside its buffers, l
 hangs is found here, whatever question was asked.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +20,11 @@ from kernelsearch.sandbox.session import INPUT, OUTPUT, Call, Session
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.target import Target
+from kernelsearch.verify.case import Case
 from kernelsearch.verify.run import CandidateFailure, Tensors
 
 CALL_TIMEOUT_S = 10.0
+BATCH = 100
 
 
 class Execution:
@@ -82,6 +85,18 @@ class Execution:
         layout = lay_out(binding.entry, binding.saved, sizes, self.dtype, backward=False, shift=shift, rng=self._rng)
         names = [name for name, place in layout.places.items() if place.kind == OUTPUT]
         return self._ask(binding.call(layout, sizes, parameters, backward=False), layout, inputs, names, entry)
+
+    def repeat(self, case: Case, times: int, seconds: float) -> None:
+        """Makes the case's forward call so often, or for so long; what it leaves is not looked at."""
+        w, binding = case.workload, self.bindings[case.workload.entry]
+        layout = lay_out(binding.entry, binding.saved, w.sizes, self.dtype, backward=False, rng=self._rng)
+        self.fill(layout, case.inputs)
+        self.session.load([binding.call(layout, w.sizes, w.parameters, backward=False)] * BATCH, CALL_TIMEOUT_S)
+        until = time.monotonic() + seconds
+        for _ in range(-(-times // BATCH)):
+            if time.monotonic() > until:
+                return
+            self.session.go(CALL_TIMEOUT_S)
 
     def backward(
         self,

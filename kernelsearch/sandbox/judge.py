@@ -6,6 +6,7 @@ nothing the candidate could have written. A gate that errors fails the verdict a
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -143,7 +144,10 @@ class _Trial:
         self._gate("contract", self._check_contract)
         self._gate("build", self._build)
         self._gate("lint", self._lint)
-        with self._execution(SMALL_REGION_BYTES) as run:
+        with ExitStack() as running:
+            started: list[Execution] = []
+            self._gate("load", lambda: started.append(running.enter_context(self._execution(SMALL_REGION_BYTES))))
+            (run,) = started
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
             self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
             self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
@@ -156,6 +160,7 @@ class _Trial:
             with self._execution(SMALL_REGION_BYTES) as fresh:
                 relay = Relay(fresh, run)
                 self._gate("determinism", lambda: gates.determinism(folder, run, relay, dtype, rng))
+            self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
         if "timing" not in self._judge.without:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
         with self._execution(self._largest_region()) as run:
