@@ -223,6 +223,26 @@ def verify(
 
 
 @app.command()
+def scorecard(
+    names: Annotated[list[str] | None, typer.Argument(help="Targets (default: all).")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="exploits, corpora, clock or verdicts; may be repeated (default: all).")
+    ] = None,
+    quota: Annotated[int, typer.Option(min=1, help="Wrong kernels to make of each target and dtype.")] = 200,
+    decisions: Annotated[int, typer.Option(min=1, help="Decisions of the clock, of each kind.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that judge the corpora.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the judge: what it lets through, what it refuses wrongly, what its clock can see. Takes an hour."""
+    from kernelsearch.cli import scorecard as command
+
+    request = command.Request(tuple(names or ()), tuple(part or ()), quota, decisions, workers, out, threads)
+    _finish(*command.run(request), as_json)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """What this machine has, what is missing, and the command that brings it."""
     from kernelsearch.cli import doctor as command
