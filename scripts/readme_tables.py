@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kernelsearch.report.scorecard import write_scorecard
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench" / "results"
@@ -77,24 +79,13 @@ def race_table(race: dict[str, Any]) -> list[str]:
     ]
 
 
-def clock_lines(device: Path) -> list[str]:
-    found = [newest(device, name) for name in ("false-wins", "false-wins-busy")]
-    parts = [
-        f"{result['called_faster']} of {result['decisions']}" + (" beside a busy neighbour" if result["busy"] else "")
-        for result in found
-        if result
-    ]
-    return (
-        [
-            (
-                f"Identical programs called faster by the clock: {', '.join(parts)} "
-                "(`bench/false_wins.py`, torch against itself)."
-            ),
-            "",
-        ]
-        if parts
-        else []
+def scorecard_lines(card: dict[str, Any]) -> list[str]:
+    """The judge's error rates; the whole document is linked."""
+    head = (
+        f"The judge, judged by `kernelsearch scorecard` ({card['environment']['cpu']}, "
+        f"{card['environment']['threads']} threads, {card['date']}, [all figures]({card['file'].relative_to(ROOT)})):"
     )
+    return [head, "", *write_scorecard(card), ""]
 
 
 def ratio(value: dict[str, float]) -> str:
@@ -107,7 +98,8 @@ def render() -> str:
         race, bench = newest(device, "race-tiny"), newest(device, "bench-tiny")
         lines += race_table(race) if race else []
         lines += kernels_table(bench) if bench else []
-        lines += clock_lines(device)
+        card = newest(device, "scorecard")
+        lines += scorecard_lines(card) if card else []
     return "\n".join(lines)
 
 

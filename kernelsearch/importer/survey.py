@@ -249,7 +249,11 @@ def main() -> None:
         found = {"unusable": str(error)}
     except Exception as error:  # whatever somebody else's code raises is an answer about that code
         text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        found = {"refused": f"it needs a GPU ({text})"} if "CUDA" in text else {"unusable": f"it does not run: {text}"}
+        found = (
+            {"refused": f"it needs a GPU ({text})"}
+            if "cuda" in text.lower()
+            else {"unusable": f"it does not run: {text}"}
+        )
     Path(answer).write_text(json.dumps(found))
 
 
