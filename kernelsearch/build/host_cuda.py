@@ -61,6 +61,8 @@ _TOKEN = re.compile(
 
 def lint_cuda(text: str, first_line: int) -> tuple[str, ...]:
     """The names of the text's `__global__` functions; raises ContractError for what device code must not contain."""
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):  # some compilers end a line, and with it a comment, at \r
+        raise refuse(first_line, "a control character in CUDA source", "use spaces, tabs and newlines")
     spliced = re.sub(r"(?:[^\n]*\\\r?\n)+[^\n]*\n?", _splice, text)
     tokens, statements = _check_directives(_split(spliced, first_line))
     for index, token in enumerate(tokens):

@@ -308,6 +308,18 @@ REFUSED_CUDA = {
     "asm by a digraph": (in_cuda("#define A as %:%: m"), "%:"),
     "asm by a code point": (in_cuda_kernel("\\u0061sm(0);"), "foreign"),
     "asm behind a raw string": (in_cuda_kernel('const char* s = R"x(")x"; asm(0); //"'), "raw string|string"),
+    "asm behind a carriage return": (
+        in_cuda_kernel("// \\r asm(0);").replace('SOURCE = r"""', 'SOURCE = """'),
+        "control character",
+    ),
+    "asm by adjacent strings": (
+        changed('SOURCE = r"""', 'SOURCE = "__device__ void g() { as" "m(0); }" r"""', CUDA),
+        "`asm`",
+    ),
+    "asm by an escape": (
+        changed('SOURCE = r"""', 'SOURCE = "__device__ void g() { \\x61sm(0); }" r"""', CUDA),
+        "`asm`",
+    ),
     "__asm__": (in_cuda_kernel("__asm__(0);"), "__asm__"),
     "clock64": (in_cuda_kernel("long long t = clock64();"), "clock64"),
     "a register clock": (in_cuda_kernel("long long t = __nvvm_read_ptx_sreg_clock64();"), "intrinsics"),
