@@ -22,6 +22,7 @@ from kernelsearch.build import host_device, host_function
 from kernelsearch.build.host_cuda import lint_cuda
 from kernelsearch.build.host_grammar import (
     BUILTINS,
+    MODULES,
     Scope,
     argument_names,
     check_binding,
@@ -215,6 +216,11 @@ def _check_constant_value(node: ast.expr, file: _File) -> None:  # noqa: C901 (o
 
 
 def _check_definition(node: ast.FunctionDef, file: _File, names: Mapping[str, str]) -> None:
+    for name in ast.walk(node):
+        if isinstance(name, ast.Name) and name.id in MODULES and name.id not in file.kinds:
+            raise refuse(
+                name.lineno, f"`{name.id}` is not imported", f"write one of {'; '.join(IMPORTS[file.language])}"
+            )
     is_kernel = bool(node.decorator_list)
     if is_kernel:
         _check_decorator(node, file)

@@ -51,6 +51,8 @@ def check_macros(rows: Sequence[Sequence[Token]]) -> frozenset[str]:
                 outside.pop()
         elif texts and texts[0] != "#":
             depth, last = depth + _balance(texts), texts[-1]
+    if outside:
+        raise refuse(rows[0][0].line if rows[0] else 1, "an #if without #endif", "close it")
     return _ending(bodies)
 
 

@@ -185,6 +185,10 @@ REFUSED = {
     "another import": (at_top("import os"), "import os"),
     "an import by another name": (changed("import math\n", "import math as m\n"), "import math as m"),
     "from torch import": (at_top("from torch import cuda"), "from torch import cuda"),
+    "a module that is not imported": (
+        changed("import math\n", "").replace(HOST, HOST + "    s = math.sqrt(2.0)\n"),
+        "not imp",
+    ),
     "a call at the top": (at_top("torch.manual_seed(0)"), "top level"),
     "a mutable constant": (at_top("CACHE = {}"), "change between calls"),
     "a list constant": (at_top("SIZES = [1, 2]"), "change between calls"),
@@ -363,6 +367,7 @@ REFUSED_CUDA = {
         "inside a statement",
     ),
     "a static in a type": (in_cuda("struct S { static inline __device__ int (n){0}; };"), "static"),
+    "an open #if": (changed('}\n"""', '}\n#if 0\n"""', CUDA), "endif"),
     "an open literal": (in_cuda_kernel("int a = 'x;"), "literal"),
     "other letters": (in_cuda_kernel("int \u0430sm = 0;"), "ASCII"),
     "an import of triton": (changed("import math", "import triton", CUDA), "imports of a cuda"),
