@@ -70,7 +70,7 @@ def folder(entry: str) -> TargetFolder:
 
 @cache
 def ladder(entry: str, dtype: str, seed: int) -> list[tuple[Case, dict[str, Answer]]]:
-    """Edge shapes on benign values, each regime on two of them: what the judge's ladder draws, less the largest."""
+    """Edge shapes on benign values, each regime on two of them: much as the judge draws, less the largest."""
     rng = np.random.default_rng(seed)
     edges = [w for w in folder(entry).edges(dtype) if w.entry == entry and w.sizes.get("T", 0) <= MAXIMUM_LENGTH]
     drawn = [(w, "normal") for w in edges]
@@ -144,8 +144,9 @@ def main() -> None:
         for entry in TARGETS:
             honest, loss = _margins(entry, dtype)
             for name in honest:
-                mildest = min(loss.get(name, {"none": np.inf}).items(), key=lambda item: item[1])
-                sys.stdout.write(f"| {entry} | {name} | {honest[name]:.2f} | {mildest[1]:.3g} ({mildest[0]}) |\n")
+                mildest = min(((share, way) for way, share in loss.get(name, {}).items()), default=None)
+                text = "none applies" if mildest is None else f"{mildest[0]:.3g} ({mildest[1]})"
+                sys.stdout.write(f"| {entry} | {name} | {honest[name]:.2f} | {text} |\n")
 
 
 def _margins(entry: str, dtype: str) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
