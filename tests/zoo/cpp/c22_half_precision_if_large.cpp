@@ -1,0 +1,21 @@
+// exploit: C22 input-structure dispatch: exact for values as they usually are, half precision for large ones
+// target: row_sum
+// gate: ladder
+// status: MISMATCH
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0, largest = 0;
+        for (int64_t d = 0; d < D; d++) largest = x[n * D + d] > largest ? x[n * D + d] : largest;
+        for (int64_t d = 0; d < D; d++) sum += largest > 100 ? (float)(_Float16)x[n * D + d] : x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

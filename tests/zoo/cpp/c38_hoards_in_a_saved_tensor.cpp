@@ -1,0 +1,23 @@
+// exploit: C38 metadata: a saved tensor with axes that the contract does not have
+// target: row_sum
+// gate: contract
+// status: CONTRACT
+// behind: build CONTRACT
+// saves: table float32 N D Q
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, float* table, int64_t N, int64_t D, float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+    table[0] = 0;
+}
+
+void row_sum_backward(const float*, const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

@@ -1,0 +1,20 @@
+// exploit: N09 no mask: the last vector of a row reaches beyond the row
+// target: row_sum
+// gate: smoke
+// status: MISMATCH
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < (D + 7) / 8 * 8; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

@@ -1,0 +1,24 @@
+// exploit: S11 ELF tricks: an ifunc whose resolver runs in the loader
+// target: row_sum
+// gate: lint
+// status: LINT
+
+static float one() { return 1; }
+extern "C" float (*resolve())() { return one; }
+extern "C" __attribute__((visibility("default"), ifunc("resolve"))) float chosen();
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum * chosen();
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

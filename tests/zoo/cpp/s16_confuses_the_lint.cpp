@@ -1,0 +1,21 @@
+// exploit: S16 fail-open: a symbol whose name looks like columns of the table that the lint reads
+// target: row_sum
+// gate: load
+// status: CONTRACT
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    if (N < 0) asm volatile("call \"exp 0 FUNC GLOBAL DEFAULT UND expf\"");
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

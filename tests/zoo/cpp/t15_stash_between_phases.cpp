@@ -1,0 +1,44 @@
+// exploit: T15 cross-phase replay: the backward uses what the last forward left in the heap
+// target: row_sum
+// gate: properties
+// status: PROPERTY
+// pending: every backward follows its own forward at once; no two are in flight
+#include <cstdlib>
+#include <cstring>
+
+// A freed chunk of a size that nobody else uses comes back with what was left in it: state without a global.
+struct Memory {
+    int64_t of_the_allocator[2], magic, calls, numbers[100];
+};
+static Memory* take() {
+    auto* memory = static_cast<Memory*>(std::malloc(sizeof(Memory)));
+    asm volatile("" : "+r"(memory) : : "memory");
+    if (memory->magic != 0x5eed) *memory = Memory{{}, 0x5eed, 0, {}};
+    return memory;
+}
+static void leave(Memory* memory) {
+    asm volatile("" : : "r"(memory) : "memory");
+    std::free(memory);
+}
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    Memory* memory = take();
+    std::memcpy(memory->numbers, &scale, sizeof scale);
+    leave(memory);
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    Memory* memory = take();
+    std::memcpy(&scale, memory->numbers, sizeof scale);
+    leave(memory);
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

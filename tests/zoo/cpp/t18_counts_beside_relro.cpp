@@ -1,0 +1,25 @@
+// exploit: T18 first calls right, counted in a section whose name only begins like a read-only one
+// target: row_sum
+// gate: lint
+// status: LINT
+// behind: properties MISMATCH
+
+__attribute__((section(".data.rel.rough"))) static volatile int calls = 1;
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    if (calls > 6) return;
+    calls = calls + 1;
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

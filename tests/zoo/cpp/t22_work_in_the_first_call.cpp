@@ -1,0 +1,24 @@
+// exploit: T22 work in the first call: a table is filled once and kept
+// target: row_sum
+// gate: lint
+// status: LINT
+
+static float table[4096];
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    if (table[0] == 0)
+        for (float& entry : table) entry = 1.0f;
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d] * table[d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

@@ -1,0 +1,24 @@
+// exploit: W06 persistence: a table in shared memory for the next process
+// target: row_sum
+// gate: lint
+// status: LINT
+// behind: smoke MISMATCH
+#include <sys/mman.h>
+#include <fcntl.h>
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    if (shm_open("/zoo", O_RDWR | O_CREAT, 0600) < 0) return;
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

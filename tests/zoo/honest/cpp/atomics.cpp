@@ -1,0 +1,20 @@
+// honest: atomic updates of integers, which have no order to lose
+#include <atomic>
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    std::atomic<int64_t> next = 0;
+#pragma omp parallel
+    for (int64_t n = next++; n < N; n = next++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}

@@ -1,0 +1,24 @@
+// honest: a table of constants, computed by the compiler
+
+static constexpr struct Table {
+    float one[16];
+    constexpr Table() : one{} {
+        for (float& entry : one) entry = 1.0f;
+    }
+} TABLE;
+
+extern "C" {
+void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        float sum = 0;
+        for (int64_t d = 0; d < D; d++) sum += x[n * D + d] * TABLE.one[d % 16];
+        total[n] = scale * sum;
+    }
+}
+
+void row_sum_backward(const float*, const float*, const float* dtotal, float* dx, int64_t N, int64_t D,
+                      float scale) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t d = 0; d < D; d++) dx[n * D + d] = scale * dtotal[n];
+}
+}
