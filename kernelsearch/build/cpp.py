@@ -35,6 +35,8 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fmax-errors=5",
 )
+# For sandbox/races.cpp: every access to memory is a call. Vector code would hide which element a thread touches.
+RACE_FLAGS = ("-O1", "-fsanitize=thread", "-fno-tree-vectorize")
 COMPILE = ("-include", "abi.h", "-I", "include", "-c", "kernel.cpp", "-o", "kernel.o")
 LINK = ("-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so")
 
@@ -47,16 +49,19 @@ class Artifact:
     key: str
 
 
-def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> Artifact:
+def build(
+    target: Target, candidate: Candidate, dtype: str, cache_dir: Path, more_flags: tuple[str, ...] = ()
+) -> Artifact:
     """The shared object of `candidate` for one dtype, compiled if it is not in the cache.
 
     Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler or no jail for it.
     """
     header = abi_header(target, candidate, dtype)
-    key = digest(["cpp", candidate.source, header, list(FLAGS), compiler_identity(), cpu_identity(), _include_digest()])
+    flags = (*FLAGS, *more_flags)
+    key = digest(["cpp", candidate.source, header, list(flags), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"
     if not path.is_file():
-        _publish(_compile(candidate.source, header, cache_dir), path)
+        _publish(_compile(candidate.source, header, flags, cache_dir), path)
     return Artifact(path, key)
 
 
@@ -77,13 +82,13 @@ def _include_digest() -> str:
     return digest_files(INCLUDE, "*.h")
 
 
-def _compile(source: str, header: str, cache_dir: Path) -> bytes:
+def _compile(source: str, header: str, flags: tuple[str, ...], cache_dir: Path) -> bytes:
     """The shared object, compiled in the jail: the folder of this checkout stays out of the compiler's sight."""
     includes = {f"include/{p.relative_to(INCLUDE)}": p.read_bytes() for p in sorted(INCLUDE.rglob("*.h"))}
     files = {"kernel.cpp": source.encode(), "abi.h": header.encode(), **includes}
     # A compiler outside /usr is known to the jail by the folder it really lies in.
     program = compiler() if compiler().startswith("/usr/") else str(Path(compiler()).resolve())
-    programs = [(program, *FLAGS, *COMPILE), (program, *LINK)]
+    programs = [(program, *flags, *COMPILE), (program, *LINK)]
     return compile_jailed(jail_command(cache_dir), files, programs, "kernel.so")
 
 

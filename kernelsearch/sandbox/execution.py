@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kernelsearch.build.abi import functions
-from kernelsearch.sandbox.languages import language_of
+from kernelsearch.sandbox.languages import Language, language_of
 from kernelsearch.sandbox.layout import RED_ZONE_BYTES, Binding, Layout, lay_out, view
 from kernelsearch.sandbox.session import INPUT, OUTPUT, Call, Session
 from kernelsearch.spec.candidate import Candidate
@@ -40,11 +40,12 @@ class Execution:
         cache_dir: Path,
         threads: int,
         rng: np.random.Generator,
+        language: Language | None = None,
     ) -> None:
         self.target, self.dtype, self._rng = target, dtype, rng
         symbols = [f.trampoline for f in functions(target, candidate.source)]
         self.bindings = {e.name: Binding(target, candidate.source, e, symbols) for e in target.entries}
-        language = language_of(candidate)
+        language = language or language_of(candidate)
         self.session = Session(
             language.command(cache_dir),
             language.artifact(target, candidate, dtype, cache_dir),

@@ -19,7 +19,7 @@ from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
 from kernelsearch.sandbox.execution import Execution, Relay
-from kernelsearch.sandbox.languages import language_of
+from kernelsearch.sandbox.languages import Language, language_of, race_detector_for
 from kernelsearch.sandbox.layout import bytes_needed, lay_out
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
@@ -160,6 +160,7 @@ class _Trial:
             with self._execution(SMALL_REGION_BYTES) as fresh:
                 relay = Relay(fresh, run)
                 self._gate("determinism", lambda: gates.determinism(folder, run, relay, dtype, rng))
+            self._gate("races", self._check_races)
             self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
         if "timing" not in self._judge.without:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
@@ -215,6 +216,13 @@ class _Trial:
     def _lint(self) -> None:
         self._language.lint(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
 
+    def _check_races(self) -> None:
+        judge = self._judge
+        detector = race_detector_for(self._folder.target, self._candidate, judge.dtype, judge.cache_dir)
+        if detector is not None:
+            with self._execution(SMALL_REGION_BYTES, detector) as run:
+                gates.races(self._folder, judge.workloads, run, judge.dtype, self._rng)
+
     def _gate(self, name: str, check: Callable[[], None]) -> None:
         if name in self._judge.without:
             return
@@ -231,7 +239,7 @@ class _Trial:
         finally:
             self._gates.append(Gate(name, passed, time.monotonic() - started))
 
-    def _execution(self, region_bytes: int) -> Execution:
+    def _execution(self, region_bytes: int, language: Language | None = None) -> Execution:
         return Execution(
             self._folder.target,
             self._candidate,
@@ -240,6 +248,7 @@ class _Trial:
             cache_dir=self._judge.cache_dir,
             threads=self._judge.threads,
             rng=self._rng,
+            language=language,
         )
 
     def _largest_region(self) -> int:

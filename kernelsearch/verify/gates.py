@@ -5,6 +5,7 @@ failure and the smallest case that shows it; seeds and margins stay with the jud
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ __all__ = (
     "ladder",
     "negative_controls",
     "properties",
+    "races",
     "search_counterexample",
     "smoke",
     "soak",
@@ -38,6 +40,7 @@ __all__ = (
 SMOKE_CASES = 3
 CONTROL_DRAWS = 8
 SOAK_S = 0.25
+RACE_FLOPS, RACE_ROWS = 2e6, 4
 
 
 def smoke(folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator, domain: Domain) -> None:
@@ -97,6 +100,34 @@ def determinism(folder: TargetFolder, run: Run, fresh: Run, dtype: str, rng: np.
                     raise CandidateFailure(
                         Status.DETERMINISM, f"{name} differs when repeated {where}", f"{case.describe()}: {name}"
                     )
+
+
+def races(
+    folder: TargetFolder, workloads: tuple[Workload, ...], run: Run, dtype: str, rng: np.random.Generator
+) -> None:
+    """Two threads never meet on the same memory: `run` holds a build that notices (sandbox/races.cpp).
+
+    On the largest edge shape of each entry, and on the timed shapes cut down to what so slow a build can do.
+    """
+    shapes = [edges(folder, entry, dtype)[-1] for entry in folder.target.entries]
+    shapes += [small for w in workloads if (small := _cut_down(folder, w)) is not None]
+    for workload in shapes:
+        case = make_case(folder, workload, "normal", rng)
+        try:
+            run_case(case, run)
+        except CandidateFailure as failure:
+            raise CandidateFailure(failure.status, failure.detail, case.describe()) from None
+
+
+def _cut_down(folder: TargetFolder, workload: Workload) -> Workload | None:
+    """The workload with fewer independent rows; None if even so it is too much work."""
+    entry = folder.target.entry(workload.entry)
+    axis = getattr(folder.module("reference"), f"{entry.name}_ROW_AXIS", None)
+    if axis is None:
+        return None
+    flops_of_row = entry.forward_flops(workload.sizes, workload.parameters) / workload.sizes[axis]
+    rows = min(workload.sizes[axis], int(RACE_FLOPS / flops_of_row))
+    return replace(workload, sizes={**workload.sizes, axis: rows}) if rows >= RACE_ROWS else None
 
 
 def soak(

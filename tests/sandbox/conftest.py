@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kernelsearch.sandbox.judge import Care, Judge
@@ -31,3 +32,8 @@ def judge(folder, cache_dir) -> Judge:
 @pytest.fixture
 def candidate():
     return lambda text: read_candidate("row_sum", "cpp", text, "test")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
