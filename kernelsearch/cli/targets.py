@@ -49,6 +49,7 @@ def describe(folder: TargetFolder) -> dict[str, Any]:
         "entries": [_entry(entry) for entry in target.entries],
         "constraints": list(target.constraints),
         "accumulator": dict(target.accumulator),
+        "stored": {dtype: list(what) for dtype, what in target.stored.items()},
         "abi": describe_abi(target, ""),
         "workloads": [w.as_json() for w in folder.workloads(None, "float32")],
         "seeds": {
@@ -82,6 +83,8 @@ def _print(console: Console, folder: TargetFolder, shown: dict[str, Any]) -> Non
     console.print("\nDeclarations in comment lines of the source:")
     console.print("  // tune: NAME in 8 16 32        a tunable, compiled as a macro; the first value is the default")
     console.print("  // saves: NAME DTYPE AXES...    a tensor that the forward leaves for the backward")
+    for dtype, what in shown["stored"].items():
+        console.print(f"\nIn {dtype} these may be rounded on the way: {'; '.join(what)}", markup=False)
     for stem, seed in shown["seeds"].items():
         space = "; ".join(f"{n} in {' '.join(map(str, v))}" for n, v in seed["tunables"].items())
         console.print(f"\nseed {stem}: {space or 'no tunables'}", markup=False)
