@@ -62,6 +62,10 @@ class Judge:
     care: Care = Care()
     without: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        if "load" in self.without:
+            raise ValueError("without={'load'}: a candidate that is not loaded cannot be judged")
+
     @cached_property
     def opponent(self) -> BaselineProcess:
         """The baseline's process: started at first use, kept for the next candidate, ended with the judge."""
