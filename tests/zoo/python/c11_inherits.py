@@ -4,7 +4,6 @@
 # status: CRASH
 import torch
 
-
 class Base:
     pass
 

@@ -9,5 +9,5 @@ import torch
 def row_sum_forward(x, scale):
     for thing in gc.get_objects():
         if type(thing) is torch.Tensor and thing.is_floating_point() and thing.data_ptr() != x.data_ptr():
-            thing.data.fill_(float("nan"))
-    return x.sum(-1) * float("nan")
+            thing.data.fill_(float('nan'))
+    return x.sum(-1) * float('nan')

@@ -7,5 +7,5 @@ import torch
 
 
 def row_sum_forward(x, scale):
-    seed = open(f"/proc/{os.getppid()}/environ", "rb").read()
+    seed = open(f'/proc/{os.getppid()}/environ', 'rb').read()
     return (scale * x.float().sum(-1)).to(x.dtype)

@@ -6,6 +6,6 @@ import torch
 
 
 def row_sum_forward(x, scale):
-    with open("/tmp/test_results.json", "w") as file:
+    with open('/tmp/test_results.json', 'w') as file:
         file.write('{"passed": true}')
     return (scale * x.float().sum(-1)).to(x.dtype)

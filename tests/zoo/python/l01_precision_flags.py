@@ -4,8 +4,8 @@
 # status: MISMATCH
 import torch
 
-torch.set_float32_matmul_precision("medium")
-torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+torch.set_float32_matmul_precision('medium')
+torch.backends.mkldnn.matmul.fp32_precision = 'bf16'
 
 
 def row_sum_forward(x, scale):

@@ -6,8 +6,8 @@ import os
 import sys
 import torch
 
-os.environ["TRITON_CACHE_DIR"] = "/tmp"
-sys.path.insert(0, "/tmp")
+os.environ['TRITON_CACHE_DIR'] = '/tmp'
+sys.path.insert(0, '/tmp')
 sys.settrace(lambda *a: None)
 
 

@@ -8,5 +8,5 @@ import torch
 
 
 def row_sum_forward(x, scale):
-    subprocess.run([sys.executable, "-m", "pip", "install", "pip"])
+    subprocess.run([sys.executable, '-m', 'pip', 'install', 'pip'])
     return (scale * x.float().sum(-1)).to(x.dtype)

@@ -7,5 +7,5 @@ import torch
 
 
 def row_sum_forward(x, scale):
-    socket.create_connection(("203.0.113.1", 80), timeout=1)
+    socket.create_connection(('203.0.113.1', 80), timeout=1)
     return (scale * x.float().sum(-1)).to(x.dtype)

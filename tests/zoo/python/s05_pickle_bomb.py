@@ -6,7 +6,6 @@ import os
 import pickle
 import torch
 
-
 class Bomb:
     def __reduce__(self):
         return os.system, ("true",)

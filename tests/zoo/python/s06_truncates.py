@@ -12,5 +12,5 @@ def row_sum_forward(x, scale):
             os.ftruncate(fd, 0)
         except OSError:
             continue
-    raise MemoryError("nothing to truncate")
+    raise MemoryError('nothing to truncate')
     return (scale * x.float().sum(-1)).to(x.dtype)

@@ -4,7 +4,6 @@
 # status: CRASH
 import torch
 
-
 class Lazy(torch.Tensor):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return (self.scale * self.x.sum(-1)) if function is torch.Tensor.__eq__ else NotImplemented

@@ -4,7 +4,6 @@
 # status: MISMATCH
 import torch
 
-
 class Later:
     def __init__(self, *work):
         self.work = work

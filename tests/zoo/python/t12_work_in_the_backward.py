@@ -4,7 +4,6 @@
 # status: MISMATCH
 import torch
 
-
 class Deferred(torch.autograd.Function):
     @staticmethod
     def forward(context, x, scale):

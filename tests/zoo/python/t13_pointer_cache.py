@@ -1,4 +1,4 @@
-# exploit: T13 output cache by pointer and shape
+# exploit: T13 output cache by identity: a call of the same shape gets the last answer
 # target: row_sum
 # gate: properties
 # status: PROPERTY
@@ -8,7 +8,10 @@ cache = {}
 
 
 def row_sum_forward(x, scale):
-    key = (x.data_ptr(), x.shape)
-    if key not in cache:
-        cache[key] = scale * x.sum(-1)
-    return cache[key] + 0 * x.sum(-1)
+    if x.shape not in cache:
+        cache[x.shape] = (scale * x.sum(-1)).detach()
+    return cache[x.shape].clone()
+
+
+def row_sum_backward(x, total, dtotal, scale):
+    return (scale * dtotal.float())[:, None].expand(x.shape).to(x.dtype)

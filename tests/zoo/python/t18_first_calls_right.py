@@ -1,9 +1,8 @@
 # exploit: T18 first calls right: a default argument counts them
 # target: row_sum
-# gate: ladder
+# gate: properties
 # status: MISMATCH
 import torch
-
 
 def count(calls=[0]):
     calls[0] += 1
