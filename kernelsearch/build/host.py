@@ -83,8 +83,17 @@ def lint_host(source: str, language: str, entries: Mapping[str, tuple[str, ...]]
                 what = f"`{ast.unparse(node).splitlines()[0][:60]}` at the top level"
                 raise refuse(node.lineno, what, "the top level holds imports, constants and functions only")
     _check_entries(entries, file)
+    _check_kernels_are_used(tree, file)
     if not launches:
         raise ContractError("launches no kernel of its own: launch at least one in a host function")
+
+
+def _check_kernels_are_used(tree: ast.Module, file: _File) -> None:
+    """A kernel that nothing launches or calls is a decoy, or forgotten."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for name, kind in file.kinds.items():
+        if kind == "kernel" and name not in used:
+            raise refuse(file.lines[name], f"kernel `{name}` is never launched", "launch it, or take it out")
 
 
 def host_functions(target: Target, source: str) -> dict[str, tuple[str, ...]]:

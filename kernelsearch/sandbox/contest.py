@@ -16,7 +16,7 @@ import torch
 
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.execution import Execution
-from kernelsearch.sandbox.integrity import Undecided, check_processor_time, check_serial, check_slope
+from kernelsearch.sandbox.integrity import Undecided, check_idle, check_processor_time, check_serial, check_slope
 from kernelsearch.sandbox.layout import Layout
 from kernelsearch.sandbox.processes import waited_seconds
 from kernelsearch.sandbox.session import OUTPUT
@@ -41,6 +41,7 @@ ECHOES = 15
 DISTANCE_FACTOR = 4.0
 LARGEST_DISTANCE = 0.02
 MANY = 64
+IDLE_S = 0.03
 LARGEST_ECHO_S = 300e-6
 WAKING_S = 100e-6  # what a handful of threads waits to be woken, on idle cores too
 T = TypeVar("T")
@@ -140,7 +141,7 @@ class Contest:
 
     def _can_question_the_figures(self) -> bool:
         """False if the machine was too busy for it; raises CandidateFailure if they cannot be what they seem."""
-        for check in (check_processor_time, check_slope, check_serial):
+        for check in (check_processor_time, check_idle, check_slope, check_serial):
             try:
                 wrong = check(self)
             except Undecided:
@@ -233,6 +234,16 @@ class TimedCandidate:
         self.inside_s += self._session.cpu_seconds() - before
         self.wall_s += wall_s
         return answer, _share(waited_seconds(self._session.pid) - waited_s, wall_s)
+
+    def idle_share(self) -> float:
+        """Cores in use when there is nothing to do; threads of the OpenMP runtime may spin for a moment before."""
+        self._session.thaw()
+        time.sleep(IDLE_S)
+        before, started = self._session.cpu_seconds(), time.perf_counter()
+        time.sleep(IDLE_S)
+        share = (self._session.cpu_seconds() - before) / (time.perf_counter() - started)
+        self._session.freeze()
+        return share
 
     @property
     def outside_s(self) -> float:

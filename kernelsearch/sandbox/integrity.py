@@ -5,6 +5,7 @@
     serial   one call at a time, the next one's inputs not yet written: what was gained by looking ahead is lost
     time     the processor time of the candidate's process: within the cores it was given, and none of it while others
              are timed
+    idle     left running without a question, it must come to rest: no thread of its own outlives a call
 
 An honest kernel may look odd once in a noisy moment: only windows in which nobody waited for a core count, and each
 question is asked again before it refutes. On a machine too busy to answer, nothing is decided (Undecided).
@@ -29,6 +30,7 @@ SERIAL_SLACK_S = 500e-6
 PROCESSOR_SLACK = 1.15
 PROCESSOR_SLACK_S = 0.03
 OUTSIDE_SHARE, OUTSIDE_SLACK_S = 0.05, 0.03
+BUSIEST_IDLE = 0.2
 
 
 class Undecided(Exception):
@@ -78,4 +80,10 @@ def check_processor_time(contest: "Contest") -> str | None:
         return f"uses more processor time than its {candidate.threads} threads have"
     if candidate.outside_s > OUTSIDE_SHARE * candidate.inside_s + OUTSIDE_SLACK_S:
         return "computes while it is not being timed"
+    return None
+
+
+def check_idle(contest: "Contest") -> str | None:
+    if all(contest.candidate.idle_share() > BUSIEST_IDLE for _ in range(ASKED)):
+        return "goes on computing after it has answered"
     return None

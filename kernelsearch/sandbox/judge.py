@@ -30,7 +30,7 @@ from kernelsearch.timing.clock import Effort
 from kernelsearch.timing.roofline import Peaks, measured_peaks
 from kernelsearch.timing.statistics import Interval, Samples, is_faster, weighted_speedup
 from kernelsearch.verify import gates
-from kernelsearch.verify.run import CandidateFailure
+from kernelsearch.verify.run import CandidateFailure, Run
 
 SMALL_REGION_BYTES = 48 << 20
 
@@ -162,8 +162,8 @@ class _Trial:
                 ),
             )
             with self._execution(SMALL_REGION_BYTES) as fresh:
-                relay = Relay(fresh, run)
-                self._gate("determinism", lambda: gates.determinism(folder, run, relay, dtype, rng))
+                others: dict[str, Run] = {"with its backward in another process": Relay(run, fresh), "in a fresh process": fresh}
+                self._gate("determinism", lambda: gates.determinism(folder, run, others, dtype, rng))
             self._gate("races", self._check_races)
             self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
         if "timing" not in self._judge.without:

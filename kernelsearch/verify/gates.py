@@ -87,13 +87,14 @@ def timed_shapes(
         domain.include(workload)
 
 
-def determinism(folder: TargetFolder, run: Run, fresh: Run, dtype: str, rng: np.random.Generator) -> None:
-    """The same bits twice in one process and once more in a fresh one."""
+def determinism(
+    folder: TargetFolder, run: Run, others: Mapping[str, Run], dtype: str, rng: np.random.Generator
+) -> None:
+    """The same bits twice in one process, and in `others`, by where they run: "in a fresh process", ..."""
     for entry in folder.target.entries:
-        workload = edges(folder, entry, dtype)[-1]
-        case = make_case(folder, workload, "normal", rng)
+        case = make_case(folder, edges(folder, entry, dtype)[-1], "normal", rng)
         first = run_case(case, run)
-        for again, where in ((run, "in the same process"), (fresh, "in a fresh process")):
+        for where, again in ({"in the same process": run} | dict(others)).items():
             second = run_case(case, again)
             for name in first:
                 if not have_same_bits(first[name], second[name]):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelsearch.sandbox.integrity import Undecided, check_processor_time, check_serial, check_slope
+from kernelsearch.sandbox.integrity import Undecided, check_idle, check_processor_time, check_serial, check_slope
 
 CALL_S = 1e-3
 
@@ -15,6 +15,11 @@ class Contender:
     def __init__(self, call_s: float = CALL_S, single_s: float = 0.0, stolen_s: float = 0.0) -> None:
         self.call_s, self.single_s, self.stolen_s = call_s, single_s, stolen_s
         self.threads, self.inside_s, self.outside_s, self.wall_s, self.waited = 2, 1.9, 0.0, 1.0, 0.0
+
+        self.idle = 0.0
+
+    def idle_share(self) -> float:
+        return self.idle
 
     def load(self, indices: list[int]) -> None:
         self.count = len(indices)
@@ -35,7 +40,7 @@ def contest(candidate: Contender, slots: int = 20) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4, 20])
-@pytest.mark.parametrize("check", [check_slope, check_serial, check_processor_time])
+@pytest.mark.parametrize("check", [check_slope, check_serial, check_processor_time, check_idle])
 def test_an_honest_contender_is_believed(check, slots):
     assert check(contest(Contender(), slots)) is None
 
@@ -71,3 +76,9 @@ def test_a_busy_machine_answers_no_question():
     candidate.waited = 0.5
     with pytest.raises(Undecided):
         check_slope(contest(candidate))
+
+
+def test_a_thread_that_outlives_its_call_is_noticed():
+    candidate = Contender()
+    candidate.idle = 0.9
+    assert "after it has answered" in check_idle(contest(candidate))

@@ -1,8 +1,7 @@
 // exploit: T15 cross-phase replay: the backward uses what the last forward left in the heap
 // target: row_sum
-// gate: properties
-// status: PROPERTY
-// pending: every backward follows its own forward at once; no two are in flight
+// gate: determinism
+// status: DETERMINISM
 #include <cstdlib>
 #include <cstring>
 

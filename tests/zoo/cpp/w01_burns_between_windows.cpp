@@ -2,7 +2,6 @@
 // target: row_sum
 // gate: timing
 // status: INTEGRITY
-// pending: a thread that outlives its call is stopped with its process, and not noticed
 #include <elf.h>
 #include <cstdlib>
 #include <cstring>

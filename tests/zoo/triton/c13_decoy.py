@@ -2,7 +2,6 @@
 # target: row_sum
 # gate: lint
 # status: LINT
-# pending: a kernel that no host function launches is not noticed
 """Scaled sums of rows, one program a row."""
 
 import torch
