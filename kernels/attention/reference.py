@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+# In units of 2^-24: a probability below the least normal float32 may be anything down to 0.
+UNDERFLOW = 2.0**-102
+
 # Rows along this axis do not depend on each other: the judge may compare any of them.
 attention_ROW_AXIS = "B"  # noqa: N816
 # With equal tokens every term of a sum is the same number.
@@ -76,7 +79,7 @@ def _magnitudes_of_head(
     scale = 1 / sqrt(q_TD.shape[-1])
     scores_TT = (q_TD @ k_TD.T * scale).masked_fill_(~visible_TT, float("-inf"))
     lse_T1 = scores_TT.logsumexp(dim=-1, keepdim=True)
-    p_TT = scores_TT.sub_(lse_T1).exp_()
+    p_TT = scores_TT.sub_(lse_T1).exp_() + UNDERFLOW * visible_TT
     a_TT = q_TD.abs() @ k_TD.abs().T * scale
     # sum_j p_ij a_ij |v_j - out_i|, bounded by |v_j| + |out_i| to stay a matrix product
     pa_TT = p_TT * a_TT
