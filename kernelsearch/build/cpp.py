@@ -7,6 +7,7 @@ against each other for the same cores. No -ffast-math: loading such an object fl
 
 import os
 import platform
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -35,8 +36,19 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fmax-errors=5",
 )
-# For sandbox/races.cpp: every access to memory is a call. Vector code would hide which element a thread touches.
-RACE_FLAGS = ("-O1", "-fsanitize=thread", "-fno-tree-vectorize")
+# For sandbox/memory.cpp: every access to memory is a call, bounds that the compiler knows trap, and allocations go to
+# functions of ours. Vector code would hide which element a thread touches.
+WATCHED = ("-O1", "-fno-tree-vectorize", "-fsanitize=thread,bounds-strict", "-fsanitize-undefined-trap-on-error")
+_ALLOCATION = (
+    *("malloc", "calloc", "realloc", "free", "aligned_alloc", "posix_memalign"),
+    *(
+        f"_Zn{way}m{rest}"
+        for way in "wa"
+        for rest in ("", "RKSt9nothrow_t", "St11align_val_t", "St11align_val_tRKSt9nothrow_t")
+    ),
+    *(f"_Zd{way}Pv{rest}" for way in "la" for rest in ("", "m", "St11align_val_t", "mSt11align_val_t")),
+)
+RENAME = tuple(f"--redefine-sym={name}=watched_{name}" for name in _ALLOCATION)
 COMPILE = ("-include", "abi.h", "-I", "include", "-c", "kernel.cpp", "-o", "kernel.o")
 LINK = ("-shared", "-nostartfiles", "-Wl,-z,now", "kernel.o", "-o", "kernel.so")
 
@@ -49,19 +61,17 @@ class Artifact:
     key: str
 
 
-def build(
-    target: Target, candidate: Candidate, dtype: str, cache_dir: Path, more_flags: tuple[str, ...] = ()
-) -> Artifact:
-    """The shared object of `candidate` for one dtype, compiled if it is not in the cache.
+def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path, *, is_watched: bool = False) -> Artifact:
+    """The shared object of `candidate` for one dtype, compiled if it is not in the cache; `is_watched` for memory.cpp.
 
     Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler or no jail for it.
     """
     header = abi_header(target, candidate, dtype)
-    flags = (*FLAGS, *more_flags)
+    flags = (*FLAGS, *WATCHED) if is_watched else FLAGS
     key = digest(["cpp", candidate.source, header, list(flags), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"
     if not path.is_file():
-        _publish(_compile(candidate.source, header, flags, cache_dir), path)
+        _publish(_compile(candidate.source, header, flags, RENAME if is_watched else (), cache_dir), path)
     return Artifact(path, key)
 
 
@@ -82,13 +92,15 @@ def _include_digest() -> str:
     return digest_files(INCLUDE, "*.h")
 
 
-def _compile(source: str, header: str, flags: tuple[str, ...], cache_dir: Path) -> bytes:
+def _compile(source: str, header: str, flags: tuple[str, ...], rename: tuple[str, ...], cache_dir: Path) -> bytes:
     """The shared object, compiled in the jail: the folder of this checkout stays out of the compiler's sight."""
     includes = {f"include/{p.relative_to(INCLUDE)}": p.read_bytes() for p in sorted(INCLUDE.rglob("*.h"))}
     files = {"kernel.cpp": source.encode(), "abi.h": header.encode(), **includes}
     # A compiler outside /usr is known to the jail by the folder it really lies in.
     program = compiler() if compiler().startswith("/usr/") else str(Path(compiler()).resolve())
     programs = [(program, *flags, *COMPILE), (program, *LINK)]
+    if rename:
+        programs.insert(1, (shutil.which("objcopy") or "objcopy", *rename, "kernel.o"))
     return compile_jailed(jail_command(cache_dir), files, programs, "kernel.so")
 
 

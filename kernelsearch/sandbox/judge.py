@@ -19,7 +19,7 @@ from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
 from kernelsearch.sandbox.execution import Execution, Relay
-from kernelsearch.sandbox.languages import Language, language_of, race_detector_for
+from kernelsearch.sandbox.languages import Language, language_of, watched
 from kernelsearch.sandbox.layout import bytes_needed, lay_out
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
@@ -162,9 +162,11 @@ class _Trial:
                 ),
             )
             with self._execution(SMALL_REGION_BYTES) as fresh:
-                others: dict[str, Run] = {"with its backward in another process": Relay(run, fresh), "in a fresh process": fresh}
+                others: dict[str, Run] = {
+                    "with its backward in another process": Relay(run, fresh),
+                    "in a fresh process": fresh,
+                }
                 self._gate("determinism", lambda: gates.determinism(folder, run, others, dtype, rng))
-            self._gate("races", self._check_races)
             self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
         if "timing" not in self._judge.without:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
@@ -172,6 +174,7 @@ class _Trial:
             self._gate(
                 "timed shapes", lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain)
             )
+        self._gate("memory", self._watch_memory)
         self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
 
     def _time(self) -> list[tuple[Samples, Measurement]]:
@@ -220,12 +223,11 @@ class _Trial:
     def _lint(self) -> None:
         self._language.lint(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
 
-    def _check_races(self) -> None:
-        judge = self._judge
-        detector = race_detector_for(self._folder.target, self._candidate, judge.dtype, judge.cache_dir)
-        if detector is not None:
-            with self._execution(SMALL_REGION_BYTES, detector) as run:
-                gates.races(self._folder, judge.workloads, run, judge.dtype, self._rng)
+    def _watch_memory(self) -> None:
+        judge, language = self._judge, watched(self._candidate)
+        if language is not None:
+            with self._execution(SMALL_REGION_BYTES, language) as run:
+                gates.memory(self._folder, judge.workloads, run, judge.dtype, self._rng, self._domain)
 
     def _gate(self, name: str, check: Callable[[], None]) -> None:
         if name in self._judge.without:

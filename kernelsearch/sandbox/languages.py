@@ -16,7 +16,6 @@ from typing import Any
 
 from kernelsearch.build import cpp
 from kernelsearch.build.abi import Function, forward_function, functions
-from kernelsearch.build.elf import read_elf
 from kernelsearch.build.host import host_functions, lint_host
 from kernelsearch.build.lint import lint_artifact
 from kernelsearch.build.program import native_program
@@ -55,13 +54,9 @@ def language_of(candidate: Candidate) -> Language:
     return found
 
 
-def race_detector_for(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> Language | None:
-    """How to run this candidate so that two threads on the same memory are noticed; None if it starts no threads."""
-    if candidate.language != "cpp":
-        return None
-    elf = read_elf(cpp.build(target, candidate, dtype, cache_dir).path)
-    starts_threads = any(s.name.startswith("GOMP_parallel") for s in elf.symbols if not s.is_defined)
-    return CPP_WITH_RACE_DETECTOR if starts_threads else None
+def watched(candidate: Candidate) -> Language | None:
+    """How to run this candidate so that its use of memory is watched; None for a language whose memory is safe."""
+    return WATCHED_CPP if candidate.language == "cpp" else None
 
 
 def _build_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
@@ -77,17 +72,17 @@ def _read_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path)
     return cpp.build(target, candidate, dtype, cache_dir).path.read_bytes()
 
 
-def _read_cpp_instrumented(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
-    return cpp.build(target, candidate, dtype, cache_dir, cpp.RACE_FLAGS).path.read_bytes()
+def _read_watched_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
+    return cpp.build(target, candidate, dtype, cache_dir, is_watched=True).path.read_bytes()
 
 
-def _race_command(cache_dir: Path) -> list[str]:
-    """The native runner with races.cpp between the candidate and the OpenMP runtime."""
+def _watched_command(cache_dir: Path) -> list[str]:
+    """The native runner with memory.cpp between the candidate and the OpenMP runtime."""
     runner, openmp = native_command(cache_dir)
     folder = Path(openmp).parent
     link = (f"-L{folder}", f"-Wl,-rpath,{folder}", f"-l:{Path(openmp).name}")
     library = native_program(
-        Path(__file__).parent / "races.cpp", cache_dir, ("-shared", "-fPIC", "-Wl,--no-as-needed", *link, "-ldl")
+        Path(__file__).parent / "memory.cpp", cache_dir, ("-shared", "-fPIC", "-Wl,--no-as-needed", *link, "-ldl")
     )
     return [runner, str(library)]
 
@@ -173,7 +168,7 @@ def _on_gpu(name: str) -> Language:
     return Language(lambda *_: None, lint, refuse, refuse)
 
 
-CPP_WITH_RACE_DETECTOR = Language(_build_cpp, _lint_cpp, _read_cpp_instrumented, _race_command)
+WATCHED_CPP = Language(_build_cpp, _lint_cpp, _read_watched_cpp, _watched_command)
 LANGUAGES = {
     "cpp": Language(_build_cpp, _lint_cpp, _read_cpp, native_command),
     "python": Language(_compile_python, lambda *_: None, _describe_python, _python_command, PYTHON_CAVEAT),

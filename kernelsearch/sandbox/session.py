@@ -29,7 +29,7 @@ from kernelsearch.timing.allocator import TOP_PAD_BYTES
 from kernelsearch.verify.run import CandidateFailure
 
 INPUT, OUTPUT, NUMBER = 0, 1, 2
-RACE = 98  # the status of races.cpp
+RACE = 98  # the status of memory.cpp
 GREETING, LOAD, GO, NAMES, START, PROCESS = 0, 1, 2, 3, 4, 8
 # The setting that timing/allocator.py gives every other contender.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_TOP_PAD_": str(TOP_PAD_BYTES)}

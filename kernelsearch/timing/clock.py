@@ -1,7 +1,8 @@
 """Interleaved windows: in each round every contender answers fresh inputs, in random order.
 
 A contender is anything that can run a window of calls and say how long one took by this process's clock. The number
-of rounds follows from time alone, never from the results seen so far; only a hopeless candidate is cut short.
+of rounds follows from time alone, with two exceptions fixed beforehand: a hopeless candidate is cut short, and a close
+call gets four times as many rounds, whichever way it then falls. Nobody is accepted on the strength of an early look.
 """
 
 import time
@@ -19,6 +20,7 @@ SETTLE_S = 0.001
 LONGEST_WAIT = 0.05
 HOPELESS_AFTER = 8
 HOPELESS_RATIO = 0.8
+CLOSE = (1.005, 1.08)
 
 
 class Contender(Protocol):
@@ -37,12 +39,14 @@ class Effort:
     """How long to measure: at least `minimum_rounds`, then until `seconds` are used or `maximum_rounds` reached.
 
     Only quiet rounds count, in which nobody waited for a core. On a busy machine it is tried `patience` times as long.
+    Where candidate and baseline are so close that this says little (CLOSE), it goes on to `close_calls` times as much.
     """
 
     seconds: float = 1.5
     minimum_rounds: int = 12
     maximum_rounds: int = 40
-    patience: float = 3.0
+    patience: float = 2.0
+    close_calls: int = 4
 
     def times(self, factor: int) -> "Effort":
         return replace(
@@ -66,11 +70,13 @@ def measure(
     quiet: list[list[float]] = []
     disturbed: list[list[float]] = []
     _one_round(contenders, refresh, check, rng)  # warms caches and thread pools
-    started = time.monotonic()
-    while len(quiet) < effort.maximum_rounds:
+    started, is_extended = time.monotonic(), False
+    while True:
         elapsed = time.monotonic() - started
-        if len(quiet) >= effort.minimum_rounds and elapsed > effort.seconds:
-            break
+        if len(quiet) >= effort.maximum_rounds or (len(quiet) >= effort.minimum_rounds and elapsed > effort.seconds):
+            if is_extended or not _is_close(quiet):
+                break
+            effort, is_extended = effort.times(effort.close_calls), True
         if len(disturbed) >= effort.minimum_rounds and elapsed > effort.seconds * effort.patience:
             break
         row, waited = _one_round(contenders, refresh, check, rng)
@@ -94,6 +100,12 @@ def _one_round(
         waited = max(waited, contenders[index].waited)
     check()
     return seconds, waited
+
+
+def _is_close(rows: list[list[float]]) -> bool:
+    candidate, baseline, control = np.asarray(rows).T
+    ratio = float(np.median(np.sqrt(baseline * control) / candidate))
+    return CLOSE[0] < ratio < CLOSE[1]
 
 
 def _is_hopeless(rows: list[list[float]]) -> bool:

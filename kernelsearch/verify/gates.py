@@ -16,7 +16,15 @@ from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.case import Case, edges, make_case, regimes
-from kernelsearch.verify.check import Domain, check_case, check_some_rows, compare_all, have_same_bits, run_case
+from kernelsearch.verify.check import (
+    Domain,
+    check_case,
+    check_some_rows,
+    compare_all,
+    compare_case,
+    have_same_bits,
+    run_case,
+)
 from kernelsearch.verify.compare import find_difference
 from kernelsearch.verify.oracle import Expected, expect
 from kernelsearch.verify.run import CandidateFailure, Run
@@ -28,9 +36,9 @@ __all__ = (
     "compare_all",
     "determinism",
     "ladder",
+    "memory",
     "negative_controls",
     "properties",
-    "races",
     "search_counterexample",
     "smoke",
     "soak",
@@ -39,8 +47,9 @@ __all__ = (
 
 SMOKE_CASES = 3
 CONTROL_DRAWS = 8
-SOAK_S = 0.25
-RACE_FLOPS, RACE_ROWS = 2e6, 4
+SOAK_CALLS, SOAK_S = (100_000, 200_000), 0.5
+WATCHED = "with allocations fenced and full of NaN, and array bounds checked"
+WATCHED_EVERY, WATCHED_FLOPS, WATCHED_ROWS = 3, 2e6, 4
 
 
 def smoke(folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator, domain: Domain) -> None:
@@ -103,21 +112,28 @@ def determinism(
                     )
 
 
-def races(
-    folder: TargetFolder, workloads: tuple[Workload, ...], run: Run, dtype: str, rng: np.random.Generator
+def memory(
+    folder: TargetFolder,
+    workloads: tuple[Workload, ...],
+    run: Run,
+    dtype: str,
+    rng: np.random.Generator,
+    domain: Domain,
 ) -> None:
-    """Two threads never meet on the same memory: `run` holds a build that notices (sandbox/races.cpp).
+    """No two threads on the same memory, no step beyond an allocation, no value that was never written.
 
-    On the largest edge shape of each entry, and on the timed shapes cut down to what so slow a build can do.
+    `run` holds a build that watches (sandbox/memory.cpp). On every third edge shape, and on the timed shapes cut down
+    to what so slow a build can do.
     """
-    shapes = [edges(folder, entry, dtype)[-1] for entry in folder.target.entries]
+    shapes = [w for entry in folder.target.entries for w in edges(folder, entry, dtype)[::-1][::WATCHED_EVERY]]
     shapes += [small for w in workloads if (small := _cut_down(folder, w)) is not None]
     for workload in shapes:
         case = make_case(folder, workload, "normal", rng)
         try:
-            run_case(case, run)
+            compare_case(folder, case, run, domain)
         except CandidateFailure as failure:
-            raise CandidateFailure(failure.status, failure.detail, case.describe()) from None
+            detail = failure.detail if failure.status is Status.DETERMINISM else f"{failure.detail} ({WATCHED})"
+            raise CandidateFailure(failure.status, detail, case.describe()) from None
 
 
 def _cut_down(folder: TargetFolder, workload: Workload) -> Workload | None:
@@ -127,21 +143,21 @@ def _cut_down(folder: TargetFolder, workload: Workload) -> Workload | None:
     if axis is None:
         return None
     flops_of_row = entry.forward_flops(workload.sizes, workload.parameters) / workload.sizes[axis]
-    rows = min(workload.sizes[axis], int(RACE_FLOPS / flops_of_row))
-    return replace(workload, sizes={**workload.sizes, axis: rows}) if rows >= RACE_ROWS else None
+    rows = min(workload.sizes[axis], int(WATCHED_FLOPS / flops_of_row))
+    return replace(workload, sizes={**workload.sizes, axis: rows}) if rows >= WATCHED_ROWS else None
 
 
 def soak(
     folder: TargetFolder, run: Run, repeat: Callable[[Case, int, float], None], dtype: str, rng: np.random.Generator
 ) -> None:
-    """The same bits after a random number of calls, hundreds to thousands: nothing may wear off.
+    """The same bits after a random number of calls, a hundred thousand where time allows: nothing may wear off.
 
     `repeat(case, times, seconds)` makes a call so often in the process of `run`.
     """
     for entry in folder.target.entries:
         case = make_case(folder, edges(folder, entry, dtype)[0], "normal", rng)
         first = run_case(case, run)
-        repeat(case, int(10 ** rng.uniform(2.5, 4)), SOAK_S)
+        repeat(case, int(rng.integers(*SOAK_CALLS)), SOAK_S)
         second = run_case(case, run)
         for name in first:
             if not have_same_bits(first[name], second[name]):

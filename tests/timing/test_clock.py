@@ -31,7 +31,9 @@ def test_every_round_draws_inputs_and_checks_outputs():
 
 
 def test_the_number_of_rounds_follows_from_time_alone():
-    samples = run(Sleeper(0.001), Sleeper(0.001), Effort(seconds=0.0, minimum_rounds=6, maximum_rounds=40), [])
+    samples = run(
+        Sleeper(0.001), Sleeper(0.001), Effort(seconds=0.0, minimum_rounds=6, maximum_rounds=40, close_calls=1), []
+    )
     assert len(samples.candidate) == 6
 
 
@@ -51,3 +53,9 @@ def test_rounds_in_which_somebody_waited_for_a_core_do_not_count():
     samples = run(Sleeper(0.001), Sleeper(0.001, waited=0.5), patient, [])
     assert not samples.is_quiet
     assert samples.disturbed == 1.0
+
+
+def test_a_close_call_gets_more_rounds():
+    effort = Effort(seconds=0.0, minimum_rounds=5, maximum_rounds=5, close_calls=3)
+    assert len(run(Sleeper(0.0100), Sleeper(0.0104), effort, []).candidate) == 15
+    assert len(run(Sleeper(0.005), Sleeper(0.010), effort, []).candidate) == 5

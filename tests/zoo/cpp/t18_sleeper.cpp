@@ -1,8 +1,7 @@
 // exploit: T18 sleeper: right a hundred thousand times, then nothing; counted in the heap
 // target: row_sum
-// gate: timing
-// status: INTEGRITY
-// pending: a verdict makes some thousand calls; only a long soak or checks in training can see this
+// gate: soak
+// status: DETERMINISM
 #include <cstdlib>
 
 // A freed chunk of a size that nobody else uses comes back with what was left in it: state without a global.

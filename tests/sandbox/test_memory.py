@@ -1,11 +1,12 @@
-"""Two threads on the same memory: noticed even where they never meet in time, and only there."""
+"""A candidate's memory watched: races that never strike, steps that hit nothing, values that happen to be zero."""
 
 import pytest
 
 from kernelsearch.sandbox.execution import Execution
 from kernelsearch.sandbox.judge import SMALL_REGION_BYTES
-from kernelsearch.sandbox.languages import race_detector_for
-from kernelsearch.verify.gates import races
+from kernelsearch.sandbox.languages import watched
+from kernelsearch.verify.check import Domain
+from kernelsearch.verify.gates import memory
 from kernelsearch.verify.run import CandidateFailure
 from tests.sandbox.candidates import source
 
@@ -51,10 +52,9 @@ RACES = {
 def look(folder, candidate, cache_dir, rng):
     def look(forward: str) -> None:
         made = candidate(source(forward=forward + "\n"))
-        detector = race_detector_for(folder.target, made, "float32", cache_dir)
         setting = {"region_bytes": SMALL_REGION_BYTES, "cache_dir": cache_dir, "threads": 2, "rng": rng}
-        with Execution(folder.target, made, "float32", language=detector, **setting) as run:
-            races(folder, folder.workloads("tiny", "float32"), run, "float32", rng)
+        with Execution(folder.target, made, "float32", language=watched(made), **setting) as run:
+            memory(folder, folder.workloads("tiny", "float32"), run, "float32", rng, Domain())
 
     return look
 
@@ -71,5 +71,37 @@ def test_a_race_is_noticed_on_the_first_run(look, name):
     assert failure.value.status == "DETERMINISM"
 
 
-def test_a_kernel_without_threads_needs_no_detector(folder, candidate, cache_dir):
-    assert race_detector_for(folder.target, candidate(source()), "float32", cache_dir) is None
+SCRATCH = "float* kept = {new};\n" + ROWS + " {{ {use} " + SUM + " }} {free}"
+SAFE = {
+    "malloc": SCRATCH.format(
+        new="(float*)std::malloc(4 * D)", use="kept[D - 1] = 0; total[n] = kept[D - 1];", free="std::free(kept);"
+    ),
+    "new": SCRATCH.format(new="new float[D]", use="kept[0] = 1; kept[D - 1] = 2;", free="delete[] kept;"),
+    "aligned": SCRATCH.format(
+        new="(float*)std::aligned_alloc(64, (4 * D + 63) / 64 * 64)", use="kept[D - 1] = 0;", free="std::free(kept);"
+    ),
+    "calloc is zero": SCRATCH.format(
+        new="(float*)std::calloc(D, 4)", use="if (kept[D - 1] != 0) return;", free="std::free(kept);"
+    ),
+    "an array": "float kept[8]; for (int i = 0; i < 8; i++) kept[i] = scale;" + ROWS + " { " + SUM + " }",
+}
+UNSAFE = {
+    "one number beyond malloc": SAFE["malloc"].replace("kept[D - 1] = 0;", "kept[D + 3] = 0;"),
+    "far beyond new": SAFE["new"].replace("kept[D - 1]", "kept[D + 100]"),
+    "before an allocation": SAFE["malloc"].replace("kept[D - 1] = 0;", "kept[-2000] = 0;"),
+    "a value never written": SAFE["malloc"]
+    .replace("kept[D - 1] = 0;", "")
+    .replace("float sum = 0;", "float sum = 0 * kept[0];"),
+    "an index beyond an array": SAFE["an array"].replace("i < 8", "i < 8 + (N > 0)"),
+}
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_memory_that_is_its_own_may_be_used(look, name):
+    look(SAFE[name])
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_steps_and_values_that_are_nobodys_are_noticed(look, name):
+    with pytest.raises(CandidateFailure, match="fenced"):
+        look(UNSAFE[name])

@@ -1,18 +1,23 @@
-// Finds two threads on the same memory, at least one of them writing, with nothing between that orders them.
+// Watches a candidate's memory: two threads on the same bytes, steps beyond an allocation, values never written.
 //
 // A candidate compiled with -fsanitize=thread calls a function before each access to memory. ThreadSanitizer's own runtime
 // is not linked; these functions stand in its place. They know what OpenMP orders: the beginning and the end of a parallel
 // region, barriers, and critical or atomic sections. Whether the two accesses really met in time does not matter, so a
-// lost update that strikes once in a million calls is found in the first.
+// lost update that strikes once in a million calls is found in the first. A race ends the process with status RACE.
 //
-// Loaded before libgomp, whose functions it wraps. A race ends the process with status RACE. Accesses inside libc
-// (memcpy, memset called as functions) are not seen.
+// Its allocations are taken here too (objcopy renames them, build/cpp.py): each ends at a page that nobody may touch, and
+// begins as NaN in every format. Array bounds known to the compiler trap by -fsanitize=bounds.
+//
+// Loaded before libgomp, whose functions it wraps. Accesses inside libc (memcpy called as a function) are not seen.
 #include <dlfcn.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
-#include <cstdio>
+#include <cstring>
 #include <utility>
 
 namespace {
@@ -81,6 +86,53 @@ void access(const void* address, uint64_t size, bool writes) {
         touch(cell, place, bytes, writes);
         cell.busy.clear(std::memory_order_release);
     }
+}
+
+constexpr uint64_t PAGE = 4096;
+
+// In the 32 bytes before a block: the whole mapping, and what was asked for.
+struct Header {
+    char* mapping;
+    uint64_t mapped, size;
+};
+
+void* allocate(uint64_t size, uint64_t align, int fill) {
+    align = std::max<uint64_t>(align, 16);
+    const uint64_t room = (size + align + sizeof(Header) + PAGE - 1) / PAGE * PAGE, mapped = room + 2 * PAGE;
+    void* got = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (got == MAP_FAILED) return nullptr;
+    char* mapping = static_cast<char*>(got);
+    if (mprotect(mapping + PAGE, room, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    const uint64_t end = reinterpret_cast<uint64_t>(mapping) + PAGE + room;
+    char* block = reinterpret_cast<char*>((end - size) / align * align);
+    memset(block, fill, end - reinterpret_cast<uint64_t>(block));
+    const Header header{mapping, mapped, size};
+    memcpy(block - sizeof header, &header, sizeof header);
+    return block;
+}
+
+Header header_of(void* block) {
+    Header header;
+    memcpy(&header, static_cast<char*>(block) - sizeof header, sizeof header);
+    return header;
+}
+
+// The addresses may be another thread's next: what happened there is forgotten.
+void forget(const void* address, uint64_t size) {
+    const uint64_t begin = reinterpret_cast<uint64_t>(address);
+    for (uint64_t place = begin / GRANULE; place * GRANULE < begin + size; place++) {
+        Cell& cell = cells[place * 0x9E3779B97F4A7C15u >> 44];
+        while (cell.busy.test_and_set(std::memory_order_acquire)) {}
+        if (cell.place == place) cell.place = 0;
+        cell.busy.clear(std::memory_order_release);
+    }
+}
+
+void release(void* block) {
+    if (block == nullptr) return;
+    const Header header = header_of(block);
+    forget(block, header.size);
+    munmap(header.mapping, header.mapped);
 }
 
 template <typename Function>
@@ -164,6 +216,39 @@ BARRIER(GOMP_loop_end)
     }
 LOCKED(GOMP_critical)
 LOCKED(GOMP_atomic)
+
+void* watched_malloc(uint64_t size) { return allocate(size, 16, 0xFF); }
+void* watched_aligned_alloc(uint64_t align, uint64_t size) { return allocate(size, align, 0xFF); }
+void* watched_calloc(uint64_t count, uint64_t size) { return allocate(count * size, 16, 0); }
+void watched_free(void* block) { release(block); }
+void* watched_realloc(void* block, uint64_t size) {
+    void* moved = allocate(size, 16, 0xFF);
+    if (block != nullptr && moved != nullptr) memcpy(moved, block, std::min(size, header_of(block).size));
+    release(block);
+    return moved;
+}
+int watched_posix_memalign(void** block, uint64_t align, uint64_t size) {
+    *block = allocate(size, align, 0xFF);
+    return *block == nullptr ? ENOMEM : 0;
+}
+
+// operator new and delete, by their mangled names: of objects and arrays, nothrow, sized, aligned.
+#define NEW(WAY)                                                                                                       \
+    void* watched__Zn##WAY##m(uint64_t size) { return allocate(size, 16, 0xFF); }                                      \
+    void* watched__Zn##WAY##mRKSt9nothrow_t(uint64_t size) { return allocate(size, 16, 0xFF); }                        \
+    void* watched__Zn##WAY##mSt11align_val_t(uint64_t size, uint64_t align) { return allocate(size, align, 0xFF); }    \
+    void* watched__Zn##WAY##mSt11align_val_tRKSt9nothrow_t(uint64_t size, uint64_t align) {                            \
+        return allocate(size, align, 0xFF);                                                                            \
+    }
+NEW(w)
+NEW(a)
+#define DELETE(WAY)                                                           \
+    void watched__Zd##WAY##Pv(void* block) { release(block); }                \
+    void watched__Zd##WAY##Pvm(void* block) { release(block); }               \
+    void watched__Zd##WAY##PvSt11align_val_t(void* block) { release(block); } \
+    void watched__Zd##WAY##PvmSt11align_val_t(void* block) { release(block); }
+DELETE(l)
+DELETE(a)
 
 #define ACCESS(SIZE)                                                                       \
     void __tsan_read##SIZE(void* p) { access(p, SIZE, false); }                            \
