@@ -49,7 +49,9 @@ def test_wrong_python_ends_in_the_verdict_it_earns(judge, python, name):
 
 
 @pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="needs Linux namespaces")
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name", [name if name == "forks" else pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE]
+)
 def test_python_that_reaches_out_ends_in_the_verdict_it_earns(judge, python, name):
     source, statuses = HOSTILE[name]
     verdict = judge.prove(python(source))

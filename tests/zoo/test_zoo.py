@@ -24,6 +24,10 @@ GATES = [
     *("timed shapes", "memory", "controls", "timing"),
 ]
 CARE = Care(examples=10, search_s=1.0, effort=Effort(seconds=0.1, minimum_rounds=12, maximum_rounds=12))
+QUICK_PYTHON = (
+    *("c01_stale_memory", "c14_patched_comparison", "c26_forged_answers"),
+    *("s02_network", "s05_pickle_bomb", "t10_thread"),
+)
 DEAR = frozenset({"memory", "soak", "search", "determinism", "timed shapes", "controls", "timing"})
 CATALOGUE = {"T": 27, "C": 38, "N": 33, "L": 9, "S": 16, "W": 10}
 TABLE_LINE = re.compile(r"^\| ([A-Z]\d\d) \| [^|]+ \| (.+?) \|$", re.MULTILINE)
@@ -68,7 +72,7 @@ def marked(exploits: list[Exploit]) -> list:
 def marks(exploit: Exploit) -> list[pytest.MarkDecorator]:
     """A pending one is a strict xfail: once it is stopped, its test is red until its line is removed."""
     pending = [pytest.mark.xfail(strict=True, reason=exploit.pending)] if exploit.pending else []
-    is_slow = exploit.language == "python" and exploit.gate == "timing"  # half a minute of interpreters each
+    is_slow = exploit.language == "python" and exploit.path.stem not in QUICK_PYTHON  # seconds of interpreters each
     return [*pending, pytest.mark.slow] if is_slow else pending
 
 

@@ -2,7 +2,6 @@
 // target: row_sum
 // gate: smoke
 // status: MISMATCH
-// behind: properties MISMATCH
 
 extern "C" {
 void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
