@@ -229,7 +229,8 @@ def scorecard(
         list[str] | None, typer.Option(help="exploits, corpora, clock or verdicts; may be repeated (default: all).")
     ] = None,
     quota: Annotated[int, typer.Option(min=1, help="Wrong kernels to make of each target and dtype.")] = 200,
-    decisions: Annotated[int, typer.Option(min=1, help="Decisions of the clock, of each kind.")] = 200,
+    decisions: Annotated[int, typer.Option(min=1, help="Decisions of the clock on identical kernels.")] = 200,
+    gains: Annotated[int, typer.Option(min=1, help="Decisions of the clock on each planted gain.")] = 60,
     workers: Annotated[int, typer.Option(min=1, help="Processes that judge the corpora.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
     threads: Threads = None,
@@ -238,7 +239,7 @@ def scorecard(
     """Measure the judge: what it lets through, what it refuses wrongly, what its clock can see. Takes an hour."""
     from kernelsearch.cli import scorecard as command
 
-    request = command.Request(tuple(names or ()), tuple(part or ()), quota, decisions, workers, out, threads)
+    request = command.Request(tuple(names or ()), tuple(part or ()), quota, decisions, gains, workers, out, threads)
     _finish(*command.run(request), as_json)
 
 

@@ -34,12 +34,16 @@ TELL_EVERY = 20
 
 @dataclass(frozen=True)
 class Request:
-    """`targets` empty means all; `quota` is mutants of each target and dtype; `decisions` of the clock, each kind."""
+    """`targets` empty means all; `quota` is mutants of each target and dtype.
+
+    `decisions` of the clock are made on identical kernels, quiet and busy; `gains` of them for each planted gain.
+    """
 
     targets: tuple[str, ...]
     parts: tuple[str, ...]
     quota: int
     decisions: int
+    gains: int
     workers: int
     out: Path | None
     threads: int | None
@@ -60,7 +64,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         environment={**place.environment(), "harness": harness_digest(), "date": time.strftime("%Y-%m-%d")},
         exploits=_exploits(place, corpora_dir, console) if "exploits" in parts else None,
         corpora=_corpora(place, folders, corpora_dir, request, console) if "corpora" in parts else None,
-        clock=_clock(place, request.decisions, console) if "clock" in parts else (),
+        clock=_clock(place, request, console) if "clock" in parts else (),
         verdicts=_verdicts(place, folders, console) if "verdicts" in parts else None,
     )
     console.print(render_scorecard(card.as_json()))
@@ -107,7 +111,7 @@ def _corpora(
     )
 
 
-def _clock(place: Workplace, decisions: int, console: Console) -> tuple[Decisions, ...]:
+def _clock(place: Workplace, request: Request, console: Console) -> tuple[Decisions, ...]:
     journal = place.state_dir / "scorecard" / "clock.jsonl"
     setting = Setting(place.cache_dir, journal, place.threads, harness_digest(), Effort())
 
@@ -117,7 +121,8 @@ def _clock(place: Workplace, decisions: int, console: Console) -> tuple[Decision
             console.print(f"clock, {name}: {won} of {done} called faster") if done % TELL_EVERY == 0 else None
         )
 
-    return tuple(measure_decisions(dial, decisions, setting, tell(dial)) for dial in DIALS)
+    counts = [(dial, request.gains if dial.gain else request.decisions) for dial in DIALS]
+    return tuple(measure_decisions(dial, count, setting, tell(dial)) for dial, count in counts)
 
 
 def _verdicts(place: Workplace, folders: list[TargetFolder], console: Console) -> WholeVerdicts:
