@@ -92,6 +92,7 @@ def test_an_exploit_is_stopped_by_the_gate_it_names_and_leaves_the_judge_sound(j
     assert quick.judge(read_candidate("row_sum", "cpp", wrong, "after")).status == "MISMATCH"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exploit", marked([e for e in EXPLOITS if e.behind and not e.pending]))
 def test_without_its_gate_an_exploit_is_stopped_by_the_next_one_it_names(judge, exploit):
     outcome = stop_without(exploit, judge(exploit.target, exploit.dtype), exploit.gate)
