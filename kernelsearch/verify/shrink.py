@@ -123,6 +123,8 @@ class Shrinking:
 
     def _simplify_element(self, name: str, place: int) -> None:
         value = self._tensors()[name]
+        if not value.is_floating_point():  # an index has a range of its own
+            return
         old = value.reshape(-1)[place].item()
         for plain in (0, 1, round(old)) if np.isfinite(old) else ():
             if old in (0, plain):
