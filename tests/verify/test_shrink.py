@@ -72,6 +72,18 @@ def test_a_candidate_that_crashes_on_the_way_leaves_what_was_found():
     assert "row_sum float32" in counterexample(ROW_SUM, Wrong(ROW_SUM, spoil))
 
 
+def test_indices_stay_within_their_range():
+    """With one word in the vocabulary, a target of 1 is no simpler one."""
+    folder = TargetFolder(library_path() / "softcap_cross_entropy")
+
+    def spoil(inputs, got):
+        assert (inputs["targets"] < inputs["logits"].shape[1]).all()
+        return {**got, "loss": got["loss"] + 1}
+
+    for _ in range(5):
+        assert "V=1 " in counterexample(folder, Wrong(folder, spoil), index=0)
+
+
 def test_neither_seed_nor_limit_is_shown():
     text = counterexample(ROW_SUM, Wrong(ROW_SUM, lambda inputs, got: {n: t + 1 for n, t in got.items()}))
     assert not any(word in text for word in ("seed", "limit", "margin", "rms"))
