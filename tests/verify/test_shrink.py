@@ -81,7 +81,7 @@ def test_indices_stay_within_their_range():
         return {**got, "loss": got["loss"] + 1}
 
     for _ in range(5):
-        assert "V=1 " in counterexample(folder, Wrong(folder, spoil), index=0)
+        assert "V=1:" in counterexample(folder, Wrong(folder, spoil), index=0)
 
 
 def test_neither_seed_nor_limit_is_shown():
