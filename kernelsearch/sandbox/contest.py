@@ -208,7 +208,8 @@ class TimedCandidate:
         """Seconds per call: all forward calls, then, once their gradients are revealed, the backward calls."""
         if self._stage.is_revealed:
             self._stage.hide(self._indices)
-        self.waited, seconds = 0.0, self._phase(backward=False)
+        self.waited = 0.0
+        seconds = self._phase(backward=False)
         if self._stage.backward:
             self._stage.reveal(self._indices)
             seconds += self._phase(backward=True)

@@ -131,7 +131,7 @@ def measure_decisions(
 ) -> Decisions:
     """Repeats the decision of a verdict between two runners of the same source; every tenth with new processes."""
     rows = _read(setting.journal, setting.key(dial))[:decisions]
-    with _neighbour() if dial.is_busy else nullcontext():
+    with busy_neighbour() if dial.is_busy else nullcontext():
         while len(rows) < decisions:
             duel = Duel(dial.gain, setting.cache_dir, setting.threads, np.random.default_rng())
             try:
@@ -168,7 +168,7 @@ def _append(journal: Path, key: str, row: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _neighbour() -> Iterator[None]:
+def busy_neighbour() -> Iterator[None]:
     """Another program that keeps one core busy."""
     busy = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
     try:

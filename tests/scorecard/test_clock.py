@@ -1,11 +1,14 @@
 """The clock's own test: decisions are counted, kept, and not made twice."""
 
 import json
+import os
+from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
-from kernelsearch.scorecard.clock import Dial, Setting, measure_decisions
-from kernelsearch.timing.clock import Effort
+from kernelsearch.scorecard.clock import Dial, Duel, Setting, busy_neighbour, measure_decisions
+from kernelsearch.timing.clock import LONGEST_WAIT, Effort
 
 QUICK = Effort(seconds=0.0, minimum_rounds=8, maximum_rounds=8, patience=0.0)
 
@@ -31,6 +34,18 @@ def test_a_line_that_a_killed_writer_left_unfinished_is_cut_off(setting):
 
 def test_other_gains_are_other_counts(setting):
     assert setting.key(Dial(0)) != setting.key(Dial(3)) != setting.key(Dial(3, is_busy=True))
+
+
+def test_threads_that_wait_for_a_core_are_noticed(setting):
+    """As many busy programs as cores, and one more."""
+    duel = Duel(0, setting.cache_dir, 1, np.random.default_rng())
+    with ExitStack() as neighbours:
+        for _ in range(len(os.sched_getaffinity(0)) + 1):
+            neighbours.enter_context(busy_neighbour())
+        duel._refresh()
+        waited = [side.window() and side.waited for side in duel._sides for _ in range(5)]
+    duel.close()
+    assert max(waited) > LONGEST_WAIT
 
 
 def test_a_gain_that_was_not_planted_is_refused():
