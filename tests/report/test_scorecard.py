@@ -31,6 +31,7 @@ CARD = {
         ("identical kernels called faster", "0 of 200"),
         ("gain of 3% seen", "197 of 200"),
         ("seconds to refuse, median", "1.2"),
+        ("seconds to prove, median", "9.0"),
     ],
 )
 def test_every_rate_has_its_line(what, result):
