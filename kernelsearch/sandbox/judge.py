@@ -144,7 +144,7 @@ class _Trial:
         )
 
     def _verify(self) -> None:
-        folder, dtype, rng, care = self._folder, self._judge.dtype, self._rng, self._care
+        folder, dtype, rng = self._folder, self._judge.dtype, self._rng
         self._gate("contract", self._check_contract)
         self._gate("build", self._build)
         self._gate("lint", self._lint)
@@ -155,12 +155,7 @@ class _Trial:
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
             self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
             self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
-            self._gate(
-                "search",
-                lambda: gates.search_counterexample(
-                    folder, run, dtype, rng, self._domain, examples=care.examples, budget_s=care.search_s
-                ),
-            )
+            self._gate("search", lambda: self._search(run))
             with self._execution(SMALL_REGION_BYTES) as fresh:
                 others: dict[str, Run] = {
                     "with its backward in another process": Relay(run, fresh),
@@ -222,6 +217,13 @@ class _Trial:
 
     def _lint(self) -> None:
         self._language.lint(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
+
+    def _search(self, run: Run) -> None:
+        folder, dtype, rng, care = self._folder, self._judge.dtype, self._rng, self._care
+        gates.try_numbers(folder, run, dtype, rng, self._domain, gates.numbers_of(self._candidate.source))
+        gates.search_counterexample(
+            folder, run, dtype, rng, self._domain, examples=care.examples, budget_s=care.search_s
+        )
 
     def _watch_memory(self) -> None:
         judge, language = self._judge, watched(self._candidate)

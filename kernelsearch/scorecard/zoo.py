@@ -8,7 +8,6 @@ A zoo is a folder with a folder for each language. Every file begins with commen
     // gate: smoke                the first gate that must fail
     // status: MISMATCH           the verdict; or "not accepted": may be right, must not be called faster
     // behind: properties PROPERTY    (optional) what stops it next when that gate is left out
-    // pending: reason            (optional) not stopped so today
 
 Naming the gate makes the zoo a test of the gates: one that is deleted or weakened lets its exploits fail elsewhere.
 """
@@ -20,9 +19,9 @@ from pathlib import Path
 from kernelsearch.errors import UsageError
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.spec.candidate import Candidate, read_candidate
+from kernelsearch.spec.library import SUFFIXES
 from kernelsearch.spec.record import Status, Verdict
 
-SUFFIXES = {"cpp": ".cpp", "python": ".py", "triton": ".py", "cuda": ".py"}
 NOT_ACCEPTED = "not accepted"
 _LINE = re.compile(r"^(?://|#)\s*(\w+):\s*(.+?)\s*$")
 
@@ -40,7 +39,6 @@ class Exploit:
     gate: str
     status: str
     behind: tuple[str, str] | None
-    pending: str | None
     source: str
 
     @property
@@ -120,7 +118,6 @@ def read_exploit(file: Path, language: str) -> Exploit:
         gate=said["gate"],
         status=said["status"],
         behind=(gate, status) if gate else None,
-        pending=said.get("pending"),
         source=source,
     )
 

@@ -11,6 +11,8 @@ other (Higham and Mary 2018), or 1 + 3/4 n where the terms of a sum repeat and r
 The largest e is noisy; the root mean square separates a downcast from a reordering by orders of magnitude. Rounding o
 itself to the output's dtype is what every kernel must do, so the mean allows just that and a share of the rest. The
 baseline's own error plays no part: a baseline that is less precise than the policy excuses nobody. docs/numerics.md
+
+Integers have no rounding: they are right or wrong, and the magnitudes play no part.
 """
 
 from dataclasses import dataclass
@@ -79,6 +81,8 @@ def find_difference(y: Tensor, answer: Answer) -> str | None:
     exact = answer.exact
     if y.dtype != answer.dtype or y.shape != exact.shape:
         return f"is {tuple(y.shape)} {y.dtype}, not {tuple(exact.shape)} {answer.dtype}"
+    if not y.is_floating_point():
+        return None if torch.equal(y, exact) else "is not the exact integers"
     if not torch.equal(_pattern(y), _pattern(exact.to(y.dtype))):
         return "has NaN or infinity in other places than the exact result"
     errors = scaled_errors(y, answer)

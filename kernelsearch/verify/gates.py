@@ -26,6 +26,7 @@ from kernelsearch.verify.check import (
     run_case,
 )
 from kernelsearch.verify.compare import find_difference
+from kernelsearch.verify.dictionary import numbers_of, try_numbers
 from kernelsearch.verify.oracle import Expected, expect
 from kernelsearch.verify.run import CandidateFailure, Run
 from kernelsearch.verify.search import search_counterexample
@@ -38,11 +39,13 @@ __all__ = (
     "ladder",
     "memory",
     "negative_controls",
+    "numbers_of",
     "properties",
     "search_counterexample",
     "smoke",
     "soak",
     "timed_shapes",
+    "try_numbers",
 )
 
 SMOKE_CASES = 3

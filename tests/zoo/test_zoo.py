@@ -70,15 +70,13 @@ def marked(exploits: list[Exploit]) -> list:
 
 
 def marks(exploit: Exploit) -> list[pytest.MarkDecorator]:
-    """A pending one is a strict xfail: once it is stopped, its test is red until its line is removed."""
-    pending = [pytest.mark.xfail(strict=True, reason=exploit.pending)] if exploit.pending else []
     is_slow = exploit.language == "python" and exploit.path.stem not in QUICK_PYTHON  # seconds of interpreters each
-    return [*pending, pytest.mark.slow] if is_slow else pending
+    return [pytest.mark.slow] if is_slow else []
 
 
 @cache
 def example_of(gate: str) -> Exploit:
-    wanted = (e for e in EXPLOITS if e.gate == gate and e.language == "cpp" and not e.pending)
+    wanted = (e for e in EXPLOITS if e.gate == gate and e.language == "cpp")
     return next(e for e in wanted if e.status != NOT_ACCEPTED)
 
 
@@ -93,7 +91,7 @@ def test_an_exploit_is_stopped_by_the_gate_it_names_and_leaves_the_judge_sound(j
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exploit", marked([e for e in EXPLOITS if e.behind and not e.pending]))
+@pytest.mark.parametrize("exploit", marked([e for e in EXPLOITS if e.behind]))
 def test_without_its_gate_an_exploit_is_stopped_by_the_next_one_it_names(judge, exploit):
     outcome = stop_without(exploit, judge(exploit.target, exploit.dtype), exploit.gate)
     assert (outcome.gate, outcome.verdict.status) == exploit.behind, outcome.verdict
@@ -113,7 +111,7 @@ def test_every_gate_of_the_judge_has_an_exploit(judge):
     verdict = judge("row_sum").judge(read_candidate("row_sum", "cpp", HONEST, "test"))
     assert verdict.passed, verdict
     assert [gate.name for gate in verdict.gates] == GATES
-    assert {gate.name for gate in verdict.gates} <= {e.gate for e in EXPLOITS if not e.pending}
+    assert {gate.name for gate in verdict.gates} <= {e.gate for e in EXPLOITS}
 
 
 @pytest.mark.parametrize("file", honest_files("cpp"), ids=lambda file: file.stem)

@@ -1,8 +1,7 @@
-// exploit: C22 a trigger in the values: wrong for one that no draw of a test will hold
+// exploit: C22 a trigger in the values: wrong for two numbers that no random draw will hold
 // target: row_sum
 // gate: search
 // status: MISMATCH
-// pending: no number of tests finds a value that the author chose; only checks in training can
 
 extern "C" {
 void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
