@@ -24,19 +24,9 @@ std::vector<std::string> split(const char* lines) {
     return found;
 }
 
-void show(const std::string& path) {
-    struct stat about;
-    const std::string to = ROOT + path;
-    if (stat(path.c_str(), &about) != 0) return;
-    for (size_t at = to.find('/', 1); at != std::string::npos; at = to.find('/', at + 1)) mkdir(to.substr(0, at).c_str(), 0755);
-    if (S_ISDIR(about.st_mode)) mkdir(to.c_str(), 0755);
-    else close(open(to.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-    if (mount(path.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) fail(path.c_str());
-}
-
 bool show_only(const std::vector<std::string>& paths) {
     if (mount("tmpfs", ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=0755") != 0) return false;
-    for (const std::string& path : paths) show(path);
+    for (const std::string& path : paths) show(path, ROOT);
     return chroot(ROOT) == 0 && chdir("/") == 0;
 }
 

@@ -74,6 +74,23 @@ inline void write_text(const char* path, const std::string& text) {
     close(fd);
 }
 
+// The folders above `path`.
+inline void make_folders(const std::string& path) {
+    for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
+        mkdir(path.substr(0, at).c_str(), 0755);
+}
+
+// Shows `path` at its place below `root`; what is absent stays absent.
+inline void show(const std::string& path, const std::string& root) {
+    struct stat about;
+    const std::string to = root + path;
+    if (stat(path.c_str(), &about) != 0) return;
+    make_folders(to);
+    if (S_ISDIR(about.st_mode)) mkdir(to.c_str(), 0755);
+    else close(open(to.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    if (mount(path.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) fail(path.c_str());
+}
+
 // New namespaces of every kind for this process's children. As an ordinary user that needs a user namespace.
 inline uint32_t separate() {
     constexpr int ALL = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS;

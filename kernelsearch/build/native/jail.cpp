@@ -52,26 +52,11 @@ std::vector<std::string> readable(const Job& job) {
     return paths;
 }
 
-void make_folders(const std::string& path) {
-    for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
-        mkdir(path.substr(0, at).c_str(), 0755);
-}
-
-void bind(const std::string& path) {
-    struct stat about;
-    const std::string to = ROOT + path;
-    if (stat(path.c_str(), &about) != 0) return;
-    make_folders(to);
-    if (S_ISDIR(about.st_mode)) mkdir(to.c_str(), 0755);
-    else close(open(to.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-    if (mount(path.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) fail(path.c_str());
-}
-
 // A root of our own with the readable folders and an empty scratch folder, all in memory.
 void change_root(const std::vector<std::string>& paths) {
     if (mount("tmpfs", ROOT, "tmpfs", MS_NOSUID, "size=512m,mode=0755") != 0) fail("cannot mount a tmpfs");
-    for (const std::string& path : paths) bind(path);
-    bind("/dev/null");
+    for (const std::string& path : paths) show(path, ROOT);
+    show("/dev/null", ROOT);
     if (mkdir((std::string(ROOT) + SCRATCH).c_str(), 0777) != 0) fail("mkdir");
     if (chmod((std::string(ROOT) + SCRATCH).c_str(), 01777) != 0) fail("chmod");
     if (chroot(ROOT) != 0 || chdir(SCRATCH) != 0) fail("chroot");
