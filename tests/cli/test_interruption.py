@@ -16,7 +16,15 @@ ROW_SUM = Path(__file__).parent.parent / "sandbox" / "row_sum"
 def start(home: Path, trials: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kernelsearch", "optimize", str(ROW_SUM), "--trials", str(trials), "--json"]
     environment = {**os.environ, "KERNELSEARCH_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Interrupts are ignored where the tests themselves run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def trials(home: Path) -> list[tuple[str, str]]:

@@ -160,7 +160,9 @@ study(Path(sys.argv[1]), Judge(slow))
 def start_slow_study(folder: Path, wanted_trials: int) -> subprocess.Popen:
     """A study in another process, returned once it has recorded `wanted_trials` trials."""
     root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen([sys.executable, "-c", RUN_SLOWLY, folder, root])
+    # Interrupts are ignored where the tests themselves run in the background.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen([sys.executable, "-c", RUN_SLOWLY, folder, root], preexec_fn=heed)
     path = folder / "ledger.jsonl"
     while process.poll() is None and not (path.exists() and path.read_bytes().count(b'"trial"') >= wanted_trials):
         time.sleep(0.01)
