@@ -107,3 +107,12 @@ def test_a_result_rounded_twice_is_a_difference_unless_the_policy_stores_it_on_t
     assert find_difference(exact.bfloat16(), once) is None
     assert find_difference(twice, once) is not None
     assert find_difference(twice, replace(once, stored=exact)) is None
+
+
+def test_integers_are_right_only_if_all_are():
+    exact = torch.arange(N)
+    right = Answer(exact, torch.zeros(N), torch.int64, terms=0, accumulator=2.0**-24, storage=2.0**-24)
+    wrong = exact.clone()
+    wrong[N // 2] += 1
+    assert find_difference(exact.clone(), right) is None
+    assert find_difference(wrong, right) is not None
