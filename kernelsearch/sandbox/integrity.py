@@ -11,14 +11,11 @@ An honest kernel may look odd once in a noisy moment: only windows in which nobo
 question is asked again before it refutes. On a machine too busy to answer, nothing is decided (Undecided).
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from kernelsearch.sandbox.contenders import TimedBaseline, TimedCandidate
+from kernelsearch.sandbox.contest import Contest
 from kernelsearch.timing.clock import LONGEST_WAIT
-
-if TYPE_CHECKING:
-    from kernelsearch.sandbox.contest import Contest, TimedBaseline, TimedCandidate
 
 ASKED = 2
 WINDOWS = 6
@@ -37,7 +34,19 @@ class Undecided(Exception):
     """The machine was too busy for an answer."""
 
 
-def check_slope(contest: "Contest") -> str | None:
+def question_the_figures(contest: Contest) -> bool:
+    """False if the machine was too busy for it; raises CandidateFailure if they cannot be what they seem."""
+    for check in (check_processor_time, check_idle, check_slope, check_serial):
+        try:
+            wrong = check(contest)
+        except Undecided:
+            return False
+        if wrong is not None:
+            raise contest.failure(wrong)
+    return True
+
+
+def check_slope(contest: Contest) -> str | None:
     """Half of a window's calls against all of them; with fewer than four, all of them against all of them twice."""
     calls = contest.calls
     shorter, longer = (calls // 2, calls) if calls >= 4 else (calls, 2 * calls)
@@ -48,7 +57,7 @@ def check_slope(contest: "Contest") -> str | None:
     return "does work outside of its timed window: longer windows cost more than their calls"
 
 
-def check_serial(contest: "Contest") -> str | None:
+def check_serial(contest: Contest) -> str | None:
     """Single calls against calls in a row, for candidate and baseline alike."""
     pairs = [(side, calls) for side in (contest.candidate, contest.baseline) for calls in (1, contest.calls)]
     for _ in range(ASKED):
@@ -59,7 +68,7 @@ def check_serial(contest: "Contest") -> str | None:
     return "is fast only when it can see the calls to come"
 
 
-def _quiet_medians(contest: "Contest", asked: "list[tuple[TimedCandidate | TimedBaseline, int]]") -> tuple[float, ...]:
+def _quiet_medians(contest: Contest, asked: list[tuple[TimedCandidate | TimedBaseline, int]]) -> tuple[float, ...]:
     """Median seconds per call of each (contender, calls), of windows in which nobody waited for a core."""
     taken: list[list[float]] = [[] for _ in asked]
     for _ in range(WINDOWS * PATIENCE):
@@ -74,7 +83,7 @@ def _quiet_medians(contest: "Contest", asked: "list[tuple[TimedCandidate | Timed
     raise Undecided
 
 
-def check_processor_time(contest: "Contest") -> str | None:
+def check_processor_time(contest: Contest) -> str | None:
     candidate = contest.candidate
     if candidate.inside_s > PROCESSOR_SLACK * candidate.threads * candidate.wall_s + PROCESSOR_SLACK_S:
         return f"uses more processor time than its {candidate.threads} threads have"
@@ -83,7 +92,7 @@ def check_processor_time(contest: "Contest") -> str | None:
     return None
 
 
-def check_idle(contest: "Contest") -> str | None:
+def check_idle(contest: Contest) -> str | None:
     if all(contest.candidate.idle_share() > BUSIEST_IDLE for _ in range(ASKED)):
         return "goes on computing after it has answered"
     return None

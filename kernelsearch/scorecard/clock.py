@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from kernelsearch.digest import digest
-from kernelsearch.sandbox.contest import WINDOW_S, TimedCandidate
+from kernelsearch.sandbox.contenders import TimedCandidate
+from kernelsearch.sandbox.contest import WINDOW_S
 from kernelsearch.sandbox.execution import Execution
 from kernelsearch.sandbox.stage import Stage
 from kernelsearch.spec import Candidate, TargetFolder, read_candidate
