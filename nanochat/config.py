@@ -133,6 +133,7 @@ def all_configs() -> dict[str, RunConfig]:
     runs = (
         tiny,
         small_run("d4", 4, 64, batch_rows=4),
+        small_run("d4-32k", 4, 64, vocab_size=32768, batch_rows=4),
         small_run("d6", 6, 64, vocab_size=8192, batch_rows=16, batch_tokens=16384, iterations=5000),
         small_run(
             "d8", 8, 128, vocab_size=16384, batch_rows=16, batch_tokens=65536, sequence_len=1024, iterations=3000

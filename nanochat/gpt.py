@@ -23,7 +23,8 @@ ROTARY_REACH = 10  # rotary tables cover this many sequence lengths
 VOCAB_MULTIPLE = 64
 SMEAR_CHANNELS = 24
 VALUE_GATE_CHANNELS = 12
-QK_SCALE = 1.2  # sharpens attention; split evenly between queries and keys
+
+LookUp = tuple[Tensor, Tensor, Tensor | None]  # a layer's value table, the tokens, and their order where it is known
 WINDOW_MULTIPLE = 128
 
 
@@ -75,15 +76,6 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-def rotate(x_BTHD: Tensor, cos_T1d: Tensor, sin_T1d: Tensor) -> Tensor:
-    """Rotary embedding by minus theta (Su et al., https://arxiv.org/abs/2104.09864); d = D/2.
-
-    The sign is the opposite of the paper's, kept so that weights trained by upstream stay valid.
-    """
-    left, right = x_BTHD.chunk(2, dim=-1)
-    return torch.cat([left * cos_T1d + right * sin_T1d, right * cos_T1d - left * sin_T1d], dim=-1)
-
-
 class CausalSelfAttention(nn.Module):
     def __init__(self, config: GPTConfig, ops: Ops, layer: int) -> None:
         super().__init__()
@@ -98,24 +90,26 @@ class CausalSelfAttention(nn.Module):
         gated = config.has_value_embedding(layer)
         self.ve_gate = Linear(VALUE_GATE_CHANNELS, config.n_kv_head) if gated else None
 
-    def forward(self, x_BTC: Tensor, value_BTC: Tensor | None, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x_BTC: Tensor, look_up: LookUp | None, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
         q_BTHD, k_BTKD, v_BTKD = (c(x_BTC).unflatten(-1, (-1, self.head_dim)) for c in (self.c_q, self.c_k, self.c_v))
-        if value_BTC is not None and self.ve_gate is not None:
-            gate_BTK = 3 * torch.sigmoid(self.ve_gate(x_BTC[..., :VALUE_GATE_CHANNELS]))
-            v_BTKD = v_BTKD + gate_BTK.unsqueeze(-1) * value_BTC.view_as(v_BTKD)
-        q_BTHD = self.ops.rms_norm(rotate(q_BTHD, *cos_sin)) * QK_SCALE
-        k_BTKD = self.ops.rms_norm(rotate(k_BTKD, *cos_sin)) * QK_SCALE
+        if look_up is not None and self.ve_gate is not None:
+            gate_input_BTG = x_BTC[..., :VALUE_GATE_CHANNELS]
+            v_BTKD = self.ops.value_mix(v_BTKD, gate_input_BTG, self.ve_gate.weight, *look_up)
+        q_BTHD, k_BTKD = self.ops.rope_qknorm(q_BTHD, k_BTKD, *cos_sin)
         return self.c_proj(self.ops.attention(q_BTHD, k_BTKD, v_BTKD, self.window).flatten(2))
 
 
 class MLP(nn.Module):
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, ops: Ops) -> None:
         super().__init__()
+        self.ops = ops
         self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
         self.c_proj = Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        return self.c_proj(F.relu(self.c_fc(x_BTC)).square())
+        if self.ops.relu2_mlp is not None:
+            return self.ops.relu2_mlp(x_BTC, self.c_fc.weight, self.c_proj.weight)
+        return self.c_proj(self.ops.relu2(self.c_fc(x_BTC)))
 
 
 class Block(nn.Module):
@@ -123,14 +117,14 @@ class Block(nn.Module):
         super().__init__()
         self.ops = ops
         self.attn = CausalSelfAttention(config, ops, layer)
-        self.mlp = MLP(config)
+        self.mlp = MLP(config, ops)
 
     def forward(
-        self, x_BTC: Tensor, x0_BTC: Tensor, lambdas: tuple[Tensor, Tensor], value_BTC: Tensor | None,
+        self, x_BTC: Tensor, x0_BTC: Tensor, lambdas: tuple[Tensor, Tensor], look_up: LookUp | None,
         cos_sin: tuple[Tensor, Tensor],
     ) -> Tensor:  # fmt: skip
         x_BTC, normed_BTC = self.ops.mix_norm(x_BTC, x0_BTC, *lambdas)
-        x_BTC = x_BTC + self.attn(normed_BTC, value_BTC, cos_sin)
+        x_BTC = x_BTC + self.attn(normed_BTC, look_up, cos_sin)
         return x_BTC + self.mlp(self.ops.rms_norm(x_BTC))
 
 
@@ -217,7 +211,11 @@ class GPT(nn.Module):
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor | None = None, reduction: str = "mean") -> Tensor:
         """The loss ("mean": scalar, "none": flat B*T), or softcapped float32 logits (B, T, V) without targets."""
-        logits_BTV = self.lm_head(self._trunk(tokens_BT))[..., : self.config.vocab_size]
+        x_BTC = self._trunk(tokens_BT)
+        if targets_BT is not None and self.ops.linear_softcap_cross_entropy is not None:
+            head_VC, size = self.lm_head.weight, self.config.vocab_size
+            return self.ops.linear_softcap_cross_entropy(x_BTC, head_VC, targets_BT, size, reduction)
+        logits_BTV = self.lm_head(x_BTC)[..., : self.config.vocab_size]
         if targets_BT is None:
             return SOFTCAP * torch.tanh(logits_BTV.float() / SOFTCAP)
         return self.ops.softcap_cross_entropy(logits_BTV, targets_BT, reduction)
@@ -228,25 +226,23 @@ class GPT(nn.Module):
         if length > self.cos.size(1):
             raise ValueError(f"T={length} exceeds the rotary tables ({self.cos.size(1)}): raise sequence_len")
         cos_sin = self.cos[:, :length], self.sin[:, :length]
-        x = x0 = self._embed(tokens_BT)
-        halfway = x
+        order_N = None
+        if self.ops.token_order is not None:
+            order_N = self.ops.token_order(tokens_BT, self.config.padded_vocab_size)
+        x = x0 = halfway = self._embed(tokens_BT, order_N)
         for layer, block in enumerate(self.blocks):
-            value = self._value(layer, tokens_BT, x.dtype)
-            x = block(x, x0, (self.resid_lambdas[layer], self.x0_lambdas[layer]), value, cos_sin)
+            look_up = None
+            if str(layer) in self.value_embeds:
+                look_up = cast(Tensor, self.value_embeds[str(layer)].weight), tokens_BT, order_N
+            x = block(x, x0, (self.resid_lambdas[layer], self.x0_lambdas[layer]), look_up, cos_sin)
             if layer == self.config.n_layer // 2:
                 halfway = x
-        return self.ops.rms_norm(x - self.backout_lambda.to(x.dtype) * halfway)
+        return self.ops.backout_norm(x, halfway, self.backout_lambda)
 
-    def _embed(self, tokens_BT: Tensor) -> Tensor:
+    def _embed(self, tokens_BT: Tensor, order_N: Tensor | None) -> Tensor:
         """Normalised embeddings, each with a gated share of its un-smeared predecessor added."""
-        x = self.ops.rms_norm(self.transformer["wte"](tokens_BT).to(self.compute_dtype))
-        gate = self.smear_lambda.to(x.dtype) * torch.sigmoid(self.smear_gate(x[:, 1:, :SMEAR_CHANNELS]))
-        return torch.cat([x[:, :1], x[:, 1:] + gate * x[:, :-1]], dim=1)
-
-    def _value(self, layer: int, tokens_BT: Tensor, dtype: torch.dtype) -> Tensor | None:
-        if str(layer) not in self.value_embeds:
-            return None
-        return self.value_embeds[str(layer)](tokens_BT).to(dtype)
+        rows_BTC = self.ops.embedding(self.tables[0].weight, tokens_BT, order_N).to(self.compute_dtype)
+        return self.ops.smear_embed(rows_BTC, self.smear_gate.weight, self.smear_lambda)
 
     def flops_per_token(self) -> int:
         """Floating-point operations of forward and backward per trained token, by upstream's convention.

@@ -1,64 +1,30 @@
 """The hot paths of training, as one injected value.
 
-`Ops.eager()` is the baseline: what plain PyTorch runs today. A faster kernel replaces one field and nothing else, so
-the model holds no switches and no patches. The trap is a straw-man baseline: each eager callable is the faster of the
-obvious ways to write it with stock operators.
+`Ops()` is the baseline: what plain PyTorch runs today. A faster kernel replaces one field and nothing else, so the
+model holds no switches and no patches. Matrices are given as they are stored, float32, and each op narrows them to the
+dtype of x as it needs. Three fields span others and are None by default: only a kernel has a reason to. Every field has
+an eager function of its name here. The trap is a straw-man baseline: each is the faster of the obvious ways to write it
+with stock operators.
 
-Axes: B batch, T sequence, H query heads, K key and value heads, D head dimension, V vocabulary.
+Axes: B batch, T sequence, C width, H query heads, K key and value heads, D head dimension, d = D/2, V rows of a table,
+G leading channels that a gate reads, N = B*T.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanochat.muon import muon_step
+
 RMS_EPSILON = 2.0**-23  # what F.rms_norm(eps=None) uses, for bfloat16 input too: its statistics are float32
 SOFTCAP = 15.0
-
-
-class AdamWStep(Protocol):
-    """Update p, exp_avg and exp_avg_sq in place; see `adamw_step`."""
-
-    def __call__(
-        self,
-        p: Tensor,
-        g: Tensor,
-        exp_avg: Tensor,
-        exp_avg_sq: Tensor,
-        *,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-    ) -> None: ...
-
-
-@dataclass(frozen=True)
-class Ops:
-    """Callables for the hot paths. All but adamw_step are differentiable."""
-
-    attention: Callable[[Tensor, Tensor, Tensor, int], Tensor]  # (q_BTHD, k_BTKD, v_BTKD, window) -> out_BTHD
-    rms_norm: Callable[[Tensor], Tensor]
-    mix_norm: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    softcap_cross_entropy: Callable[..., Tensor]  # (logits, targets, reduction="mean")
-    adamw_step: AdamWStep
-
-    @classmethod
-    def eager(cls) -> Self:
-        """The baseline on stock PyTorch operators."""
-        return cls(
-            attention=attention,
-            rms_norm=rms_norm,
-            mix_norm=mix_norm,
-            softcap_cross_entropy=softcap_cross_entropy,
-            adamw_step=adamw_step,
-        )
+QK_SCALE = 1.2  # sharpens attention; split evenly between queries and keys
+VALUE_GATE_PEAK = 3.0
 
 
 @functools.lru_cache(maxsize=64)
@@ -102,6 +68,72 @@ def mix_norm(x: Tensor, x0: Tensor, resid_lambda: Tensor, x0_lambda: Tensor) -> 
     return mixed, rms_norm(mixed)
 
 
+def rotate(x_BTHD: Tensor, cos_T1d: Tensor, sin_T1d: Tensor) -> Tensor:
+    """Rotary embedding by minus theta (Su et al., https://arxiv.org/abs/2104.09864); d = D/2.
+
+    The sign is the opposite of the paper's, kept so that weights trained by upstream stay valid.
+    """
+    left, right = x_BTHD.chunk(2, dim=-1)
+    return torch.cat([left * cos_T1d + right * sin_T1d, right * cos_T1d - left * sin_T1d], dim=-1)
+
+
+def rope_qknorm(q_BTHD: Tensor, k_BTKD: Tensor, cos_T1d: Tensor, sin_T1d: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys, rotated, normed over D and scaled by 1.2; cos and sin are (1, T, 1, d) in the inputs' dtype."""
+    q_BTHD = rms_norm(rotate(q_BTHD, cos_T1d, sin_T1d)) * QK_SCALE
+    k_BTKD = rms_norm(rotate(k_BTKD, cos_T1d, sin_T1d)) * QK_SCALE
+    return q_BTHD, k_BTKD
+
+
+def relu2(h: Tensor) -> Tensor:
+    """The square of the positive part (So et al., https://arxiv.org/abs/2109.08668)."""
+    return F.relu(h).square()
+
+
+def relu2_mlp(x_BTC: Tensor, fc_weight_FC: Tensor, proj_weight_CF: Tensor) -> Tensor:
+    """relu2(x fc^T) proj^T, F = 4C."""
+    return F.linear(relu2(F.linear(x_BTC, fc_weight_FC.to(x_BTC.dtype))), proj_weight_CF.to(x_BTC.dtype))
+
+
+def token_order(tokens_BT: Tensor, vocab_size: int) -> Tensor:
+    """Positions of the flat tokens, sorted by token and then by position: (N) int64.
+
+    Every token is below vocab_size, which a counting sort may use.
+    """
+    return tokens_BT.flatten().argsort(stable=True)
+
+
+def embedding(table_VC: Tensor, tokens_BT: Tensor, order_N: Tensor | None = None) -> Tensor:
+    """Rows of the table, (B, T, C). The backward is the dense gradient of the table; order_N is `token_order`'s."""
+    return F.embedding(tokens_BT, table_VC)
+
+
+def value_mix(
+    v_BTKD: Tensor,
+    gate_input_BTG: Tensor,
+    gate_weight_KG: Tensor,
+    table_VC: Tensor,
+    tokens_BT: Tensor,
+    order_N: Tensor | None = None,
+) -> Tensor:
+    """v + gate * value embedding of the token, gate = 3 sigmoid(gate_weight gate_input) for each head; C = K*D."""
+    gate_BTK = VALUE_GATE_PEAK * torch.sigmoid(F.linear(gate_input_BTG, gate_weight_KG.to(gate_input_BTG.dtype)))
+    value_BTC = embedding(table_VC, tokens_BT, order_N).to(v_BTKD.dtype)
+    return v_BTKD + gate_BTK.unsqueeze(-1) * value_BTC.view_as(v_BTKD)
+
+
+def smear_embed(rows_BTC: Tensor, gate_weight_1G: Tensor, smear_lambda: Tensor) -> Tensor:
+    """Rows normed, each with a gated share of its un-smeared predecessor added; smear_lambda has one element."""
+    x = rms_norm(rows_BTC)
+    weight = gate_weight_1G.to(x.dtype)
+    gate = smear_lambda.to(x.dtype) * torch.sigmoid(F.linear(x[:, 1:, : weight.size(1)], weight))
+    return torch.cat([x[:, :1], x[:, 1:] + gate * x[:, :-1]], dim=1)
+
+
+def backout_norm(x: Tensor, x_back: Tensor, backout_lambda: Tensor) -> Tensor:
+    """rms_norm(x - backout_lambda * x_back); backout_lambda has one element."""
+    return rms_norm(x - backout_lambda.to(x.dtype) * x_back)
+
+
 def softcap_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Cross entropy of 15 * tanh(logits / 15) in float32.
 
@@ -110,6 +142,14 @@ def softcap_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mea
     """
     capped = SOFTCAP * torch.tanh(logits.float() / SOFTCAP)
     return F.cross_entropy(capped.view(-1, capped.size(-1)), targets.reshape(-1), ignore_index=-1, reduction=reduction)
+
+
+def linear_softcap_cross_entropy(
+    x_BTC: Tensor, weight_VC: Tensor, targets_BT: Tensor, vocab_size: int, reduction: str = "mean"
+) -> Tensor:
+    """`softcap_cross_entropy` of the first vocab_size columns of x weight^T: the rest is padding."""
+    logits_BTV = F.linear(x_BTC, weight_VC.to(x_BTC.dtype))[..., :vocab_size]
+    return softcap_cross_entropy(logits_BTV, targets_BT, reduction)
 
 
 @torch.no_grad()
@@ -145,3 +185,66 @@ def adamw_step(
     exp_avg_sq.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     denominator = exp_avg_sq.sqrt().add_(eps * root_bias2)
     p.addcdiv_(exp_avg, denominator, value=-lr * root_bias2 / (1 - beta1**step))
+
+
+class AdamWStep(Protocol):
+    """Update p, exp_avg and exp_avg_sq in place; see `adamw_step`."""
+
+    def __call__(
+        self,
+        p: Tensor,
+        g: Tensor,
+        exp_avg: Tensor,
+        exp_avg_sq: Tensor,
+        *,
+        step: int,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+    ) -> None: ...
+
+
+class MuonStep(Protocol):
+    """Update params, momentum_buffer and second_moment in place; see `nanochat.muon.muon_step`."""
+
+    def __call__(
+        self,
+        params_KMN: Tensor,
+        grads_KMN: Tensor,
+        momentum_buffer: Tensor,
+        second_moment: Tensor,
+        *,
+        lr: float,
+        momentum: float,
+        beta2: float,
+        weight_decay: float,
+        matmul_dtype: torch.dtype,
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ops:
+    """Callables for the hot paths; the steps work in place, all others are differentiable."""
+
+    attention: Callable[[Tensor, Tensor, Tensor, int], Tensor] = attention
+    rms_norm: Callable[[Tensor], Tensor] = rms_norm
+    mix_norm: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = mix_norm
+    rope_qknorm: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = rope_qknorm
+    relu2: Callable[[Tensor], Tensor] = relu2
+    relu2_mlp: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # spans both products and relu2
+    token_order: Callable[[Tensor, int], Tensor] | None = None  # spares embedding and value_mix a sort each
+    embedding: Callable[[Tensor, Tensor, Tensor | None], Tensor] = embedding
+    value_mix: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor] = value_mix
+    smear_embed: Callable[[Tensor, Tensor, Tensor], Tensor] = smear_embed
+    backout_norm: Callable[[Tensor, Tensor, Tensor], Tensor] = backout_norm
+    softcap_cross_entropy: Callable[..., Tensor] = softcap_cross_entropy  # (logits, targets, reduction="mean")
+    linear_softcap_cross_entropy: Callable[..., Tensor] | None = None  # spans the head's product and softcap
+    adamw_step: AdamWStep = adamw_step
+    muon_step: MuonStep = muon_step
+
+    @classmethod
+    def eager(cls) -> "Ops":
+        """The baseline on stock PyTorch operators."""
+        return cls()

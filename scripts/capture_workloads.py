@@ -3,9 +3,11 @@
     python scripts/capture_workloads.py          rewrite the files
     python scripts/capture_workloads.py --check  status 1 if a file is not what a step would give now
 
-One optimizer step of each configuration runs on the meta device (shapes without memory) with ops that write down how
-they are called. Edge shapes in the files are kept. d12 and d20 are taken with one row a forward pass: their real batch
-is for a GPU.
+Optimizer steps of each configuration run on the meta device (shapes without memory) with ops that write down how they
+are called: one step without the optional ops, which hide the ops that they span, and one with them. Edge shapes in the
+files are kept, and so are the workloads of a target that a step does not call. d12 and d20 are taken with one row a
+forward pass: their real batch is for a GPU. d4-32k is d4 with the vocabulary of d12: tables of 32768 rows as narrow as
+d4's, which no other configuration has and which its race is judged on.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from nanochat.ops import Ops
 from nanochat.optim import make_optimizer
 
 ROOT = Path(__file__).resolve().parent.parent / "kernels"
-GROUPS = {"tiny": None, "d4": None, "d12": 1, "d20": 1}
+GROUPS = {"tiny": None, "d4": None, "d4-32k": None, "d12": 1, "d20": 1}
+OPTIONAL = frozenset(field.name for field in fields(Ops) if getattr(Ops(), field.name) is None)
 SMALLEST_TENSOR = 4096
 
 Key = tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]
@@ -38,6 +41,7 @@ class Recorder:
 
     def __init__(self, folder: TargetFolder) -> None:
         self.folder = folder
+        self.counted: frozenset[str] = frozenset()  # the entries whose calls this step is recorded for
         self.calls: Counter[Key] = Counter()
         self.parameters: dict[Key, dict[str, float]] = {}
 
@@ -50,7 +54,7 @@ class Recorder:
             sizes: dict[str, int] = {}
             for spec, tensor in zip(entry.inputs, tensors, strict=True):
                 sizes |= dict(zip(spec.axes, tensor.shape, strict=True))
-            if max(tensor.numel() for tensor in tensors) >= SMALLEST_TENSOR:
+            if entry.name in self.counted and max(tensor.numel() for tensor in tensors) >= SMALLEST_TENSOR:
                 key = (entry.name, tuple((axis.name, sizes[axis.name]) for axis in entry.axes), _integers(parameters))
                 self.calls[key] += 1
                 self.parameters.setdefault(key, parameters)
@@ -71,10 +75,18 @@ def _result(shape: tuple[int, ...], tensors: tuple[Tensor, ...]) -> Tensor:
     return torch.empty(shape, device="meta") + anchor
 
 
-def record_step(config: RunConfig, recorders: dict[str, Recorder]) -> None:
-    """One optimizer step, every micro-step of it."""
+def record_steps(config: RunConfig, recorders: dict[str, Recorder]) -> None:
+    """A step without the optional ops, for all others, and one with them, for them alone."""
     entries = {e.name: (r, e) for r in recorders.values() for e in r.folder.target.entries}
-    ops = Ops(**{name: recorder.op(entry) for name, (recorder, entry) in entries.items()})
+    for counted in (entries.keys() - OPTIONAL, entries.keys() & OPTIONAL):
+        for recorder in recorders.values():
+            recorder.counted = frozenset(counted)
+        bound = {name: r.op(e) for name, (r, e) in entries.items() if name in counted or name not in OPTIONAL}
+        record_step(config, Ops(**bound))
+
+
+def record_step(config: RunConfig, ops: Ops) -> None:
+    """One optimizer step, every micro-step of it."""
     with torch.device("meta"):
         model = GPT(config.model, ops)
         tokens = torch.zeros(config.batch_rows, config.sequence_len, dtype=torch.int64)
@@ -116,7 +128,7 @@ def captured_workloads() -> dict[str, list[dict[str, Any]]]:
         if rows is not None:
             config = replace(config, batch_rows=rows, batch_tokens=rows * config.sequence_len)
         recorders = {name: Recorder(TargetFolder(ROOT / name)) for name in found}
-        record_step(config, recorders)
+        record_steps(config, recorders)
         for name, recorder in recorders.items():
             found[name] += name_workloads(group, recorder)
     return found
@@ -138,7 +150,8 @@ def main() -> int:
     stale = []
     for name, workloads in captured_workloads().items():
         file = ROOT / name / "workloads.json"
-        text = render(workloads, json.loads(file.read_text())["edges"])
+        kept = json.loads(file.read_text())
+        text = render(workloads or kept["workloads"], kept["edges"])
         if file.read_text() != text:
             stale.append(name)
             if not is_checked:

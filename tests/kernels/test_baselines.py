@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+import nanochat.ops as eager
 from kernelsearch.spec import TargetFolder, library_path, target_names
 from kernelsearch.verify.case import make_case
-from nanochat.ops import Ops
 
 ENTRIES = [
     (name, entry.name)
@@ -31,10 +31,10 @@ def test_a_baseline_is_the_eager_op(target, entry, dtype):
     folder = TargetFolder(library_path() / target)
     workload = [w for w in folder.edges(dtype) if w.entry == entry][-1]
     ours = call(getattr(folder.module("baseline"), entry), folder, workload)
-    theirs = call(getattr(Ops.eager(), entry), folder, workload)
+    theirs = call(getattr(eager, entry), folder, workload)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(("target", "entry"), ENTRIES)
 def test_every_entry_is_a_field_of_ops(target, entry):
-    assert hasattr(Ops.eager(), entry)
+    assert hasattr(eager.Ops(), entry)

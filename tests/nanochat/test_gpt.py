@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from nanochat.gpt import GPT, GPTConfig, Linear, build_model, rotate
-from nanochat.ops import Ops
+from nanochat.gpt import GPT, GPTConfig, Linear, build_model
+from nanochat.ops import Ops, linear_softcap_cross_entropy, relu2_mlp, rotate, token_order
 
 CPU = torch.device("cpu")
 
@@ -98,11 +98,11 @@ def test_value_embeddings_sit_on_every_other_layer_and_the_last(small_config: GP
 
 def test_the_smear_adds_the_previous_unsmeared_embedding(fresh_model: GPT):
     batch = tokens(fresh_model.config, 6)
-    plain = fresh_model._embed(batch)
+    plain = fresh_model._embed(batch, None)
     with torch.no_grad():
         fresh_model.smear_lambda.fill_(0.7)
     gate = 0.7 * torch.sigmoid(plain[:, 1:, :24] @ fresh_model.smear_gate.weight.T)
-    smeared = fresh_model._embed(batch)
+    smeared = fresh_model._embed(batch, None)
     assert smeared[:, 0].equal(plain[:, 0])
     torch.testing.assert_close(smeared[:, 1:], plain[:, 1:] + gate * plain[:, :-1], rtol=1e-6, atol=1e-6)
 
@@ -169,10 +169,66 @@ def test_every_layer_mixes_once_through_the_injected_op(small_config: GPTConfig)
         calls.append(arguments[2].item())
         return eager.mix_norm(*arguments)
 
-    ops = Ops(eager.attention, eager.rms_norm, counted, eager.softcap_cross_entropy, eager.adamw_step)
-    model = build_model(small_config, ops, device=CPU, dtype=torch.float32, seed=1)
+    model = build_model(small_config, Ops(mix_norm=counted), device=CPU, dtype=torch.float32, seed=1)
     model(tokens(small_config))
     assert calls == model.resid_lambdas.tolist()
+
+
+FUSED = {
+    "relu2_mlp": relu2_mlp,
+    "token_order": token_order,
+    "linear_softcap_cross_entropy": linear_softcap_cross_entropy,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", FUSED)
+def test_an_op_that_spans_others_changes_no_bit_of_the_gradients(small_config: GPTConfig, name: str, dtype):
+    def model(ops: Ops) -> GPT:
+        made = build_model(small_config, ops, device=CPU, dtype=dtype, seed=1)
+        for p in made.parameters():
+            p.data.add_(0.01)
+        return made
+
+    plain, fused = gradients(model(Ops())), gradients(model(Ops(**{name: FUSED[name]})))
+    assert all(plain[parameter].equal(fused[parameter]) for parameter in plain)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_an_op_that_spans_others_is_called(small_config: GPTConfig, name: str):
+    calls = []
+
+    def counted(*arguments):
+        calls.append(name)
+        return FUSED[name](*arguments)
+
+    model = build_model(small_config, Ops(**{name: counted}), device=CPU, dtype=torch.float32, seed=1)
+    model(tokens(small_config), tokens(small_config))
+    assert len(calls) == {"relu2_mlp": small_config.n_layer}.get(name, 1)
+
+
+def test_one_order_of_the_tokens_serves_every_table(small_config: GPTConfig):
+    seen = []
+
+    def embed(table, batch, order):
+        seen.append(order)
+        return Ops().embedding(table, batch, order)
+
+    def mix(v, gate_input, gate_weight, table, batch, order):
+        seen.append(order)
+        return Ops().value_mix(v, gate_input, gate_weight, table, batch, order)
+
+    ops = Ops(token_order=token_order, embedding=embed, value_mix=mix)
+    batch = tokens(small_config)
+    build_model(small_config, ops, device=CPU, dtype=torch.float32, seed=1)(batch)
+    assert len(seen) == 3 and all(order is seen[0] for order in seen)
+    assert seen[0].equal(batch.flatten().sort(stable=True).indices)
+
+
+def test_one_token_alone_gives_what_it_gives_before_others(live_model: GPT):
+    batch = tokens(live_model.config, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(live_model(batch[:, :1]), live_model(batch)[:, :1], rtol=0, atol=1e-5)
 
 
 def test_grouped_queries_run(small_config: GPTConfig):

@@ -1,10 +1,27 @@
 """Tolerances: 2**-23 is float32's unit of rounding; a factor of a few dozen covers the operations in a chain."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from nanochat.ops import Ops, adamw_step, attention, mix_norm, rms_norm, softcap_cross_entropy, window_mask
+from nanochat.ops import (
+    Ops,
+    adamw_step,
+    attention,
+    backout_norm,
+    embedding,
+    mix_norm,
+    relu2,
+    rms_norm,
+    rope_qknorm,
+    smear_embed,
+    softcap_cross_entropy,
+    token_order,
+    value_mix,
+    window_mask,
+)
 
 UNIT = 2.0**-23
 ADAMW = {"lr": 0.01, "beta1": 0.8, "beta2": 0.96, "eps": 1e-10, "weight_decay": 0.1}
@@ -117,6 +134,63 @@ def test_adamw_in_bfloat16_rounds_the_float32_result_once():
     adamw_step(*narrow, step=3, **ADAMW)
     adamw_step(*wide, step=3, **ADAMW)
     assert all(a.equal(b.bfloat16()) for a, b in zip(narrow, wide, strict=True))
+
+
+def test_rotated_queries_and_keys_have_the_length_of_sharpened_heads():
+    torch.manual_seed(0)
+    angle = torch.randn(1, 5, 1, 8)
+    q, k = rope_qknorm(torch.randn(2, 5, 4, 16), torch.randn(2, 5, 2, 16), angle.cos(), angle.sin())
+    assert q.shape == (2, 5, 4, 16) and k.shape == (2, 5, 2, 16)
+    lengths = torch.cat([q, k], dim=2).square().mean(-1).sqrt()
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 1.2), rtol=1e-5, atol=0)
+
+
+def test_relu2_squares_what_is_positive():
+    assert relu2(torch.tensor([-2.0, 0.0, 0.5, 3.0])).tolist() == [0.0, 0.0, 0.25, 9.0]
+
+
+def test_the_token_order_sorts_by_token_and_then_by_position():
+    assert token_order(torch.tensor([[3, 1], [3, 0], [1, 1]]), 4).tolist() == [3, 1, 4, 5, 0, 2]
+
+
+def test_a_row_of_the_table_learns_from_each_of_its_tokens():
+    table = torch.zeros(4, 2, requires_grad=True)
+    embedding(table, torch.tensor([[3, 1, 3]]), None).mul(torch.tensor([[1.0], [2.0], [4.0]])).sum().backward()
+    assert table.grad.tolist() == [[0, 0], [2, 2], [0, 0], [5, 5]]
+
+
+def test_value_mix_adds_the_gated_embedding_of_the_token_to_each_head():
+    torch.manual_seed(0)
+    v, gate_input, weight, table = (torch.randn(shape) for shape in ((2, 3, 2, 4), (2, 3, 12), (2, 12), (7, 8)))
+    tokens = torch.randint(7, (2, 3))
+    gate = 3 / (1 + torch.exp(-gate_input.double() @ weight.double().T))
+    expected = v.double() + gate[..., None] * table.double()[tokens].view(2, 3, 2, 4)
+    torch.testing.assert_close(
+        value_mix(v, gate_input, weight, table, tokens, None).double(), expected, rtol=0, atol=64 * UNIT
+    )
+
+
+def test_smear_embed_norms_and_then_adds_the_gated_predecessor():
+    torch.manual_seed(0)
+    rows, weight = 5 * torch.randn(2, 6, 32), torch.randn(1, 24)
+    x = F.rms_norm(rows.double(), (32,), eps=UNIT)
+    gate = 0.7 / (1 + torch.exp(-(x[:, 1:, :24] * weight[0].double()).sum(-1, keepdim=True)))
+    expected = torch.cat([x[:, :1], x[:, 1:] + gate * x[:, :-1]], dim=1)
+    got = smear_embed(rows, weight, torch.tensor([0.7]))
+    torch.testing.assert_close(got.double(), expected, rtol=0, atol=128 * UNIT)
+
+
+def test_backout_norm_norms_what_is_left():
+    torch.manual_seed(0)
+    x, x_back = torch.randn(2, 3, 5, 64).unbind(0)
+    expected = F.rms_norm(x.double() - 0.25 * x_back.double(), (64,), eps=UNIT)
+    got = backout_norm(x, x_back, torch.tensor([0.25]))
+    torch.testing.assert_close(got.double(), expected, rtol=0, atol=64 * UNIT)
+
+
+def test_only_ops_that_span_others_are_left_out_by_default():
+    absent = {field.name for field in dataclasses.fields(Ops) if getattr(Ops(), field.name) is None}
+    assert absent == {"relu2_mlp", "token_order", "linear_softcap_cross_entropy"}
 
 
 def test_ops_are_immutable():

@@ -1,17 +1,10 @@
 import pytest
 import torch
 
-from nanochat.gpt import GPT
-from nanochat.optim import (
-    LearningRates,
-    MuonAdamW,
-    equilibrate_rows,
-    even_out_variance,
-    make_optimizer,
-    muon_step,
-    orthogonalize,
-    renormalize,
-)
+from nanochat.gpt import GPT, GPTConfig, build_model
+from nanochat.muon import equilibrate_rows, even_out_variance, muon_step, orthogonalize, renormalize
+from nanochat.ops import Ops
+from nanochat.optim import LearningRates, MuonAdamW, make_optimizer
 from nanochat.schedule import Schedule
 
 SHAPES = [(3, 16, 16), (2, 48, 16), (2, 16, 48)]
@@ -114,6 +107,22 @@ def test_groups_are_in_upstreams_order_with_width_scaled_rates(live_model: GPT):
         (64, 256),
         (256, 64),
     ]
+
+
+def test_every_stack_of_matrices_takes_the_injected_step(small_config: GPTConfig):
+    shapes = []
+
+    def counted(params_KMN, *state, **rates):
+        shapes.append(tuple(params_KMN.shape))
+        muon_step(params_KMN, *state, **rates)
+
+    cpu = torch.device("cpu")
+    model = build_model(small_config, Ops(muon_step=counted), device=cpu, dtype=torch.float32, seed=1)
+    optimizer = make_optimizer(model, LearningRates())
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert shapes == [(2, 2, 12), (16, 64, 64), (4, 64, 256), (4, 256, 64)]
 
 
 def test_the_schedule_reaches_every_group(live_model: GPT):
