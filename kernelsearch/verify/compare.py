@@ -104,15 +104,17 @@ def scaled_errors(y: Tensor, answer: Answer) -> Errors:
     unit = UNIT_ROUNDOFF[str(y.dtype).removeprefix("torch.")]
     exact = answer.exact[finite]
     accumulated = answer.condition[finite] * (answer.growth * answer.accumulator) + TINY
-    rest = accumulated if answer.stored is None else accumulated + answer.stored[finite] * answer.storage
-    scale = exact.abs().mul_(unit).add_(rest)
+    stored = torch.zeros_like(exact) if answer.stored is None else answer.stored[finite] * answer.storage
+    scale = exact.abs().mul_(unit).add_(accumulated).add_(stored)
     nearest = exact.to(y.dtype).double()
     values = y[finite].double()
     error = (values - exact).div_(scale)
     # Against o rounded, not o: x * 1.0003 is x again in bfloat16 whatever x is, and leans as far as rounding can.
     lean = (values - nearest).mul_(exact.sign()).div_(scale)
     allowed = RULE.rms_of_rounding**2 * _mean_square((nearest - exact).div_(scale))
-    allowed += RULE.rms**2 * _mean_square(rest / scale)
+    # One number stored many times may be off by its whole unit, each time alike: 1/255 is, in bfloat16.
+    share = 1.0 if answer.is_repeating else RULE.rms
+    allowed += _mean_square((share * stored + RULE.rms * accumulated) / scale)
     # Few values have no reliable mean: one of them may be as far off as the largest may.
     distinct = _distinct(exact)
     return Errors(

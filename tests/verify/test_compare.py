@@ -100,6 +100,16 @@ def test_repeating_terms_may_round_all_the_same_way():
     assert find_difference(serial_sum, answer(exact, exact, 4096, is_repeating=True)) is None
 
 
+def test_a_number_that_is_stored_many_times_may_be_off_by_its_whole_unit():
+    """1/255 lies half a unit in the last place from either bfloat16 neighbour; each row scales it by another factor."""
+    factors = torch.rand(4096, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    exact = factors / 255
+    stored = (factors * torch.tensor(1 / 255, dtype=torch.bfloat16).double()).bfloat16()
+    repeating = Answer(exact, exact, torch.bfloat16, 4, 2.0**-24, storage=2.0**-8, stored=exact, is_repeating=True)
+    assert find_difference(stored, repeating) is None
+    assert find_difference(stored, replace(repeating, is_repeating=False)) is not None
+
+
 def test_a_result_rounded_twice_is_a_difference_unless_the_policy_stores_it_on_the_way():
     exact = torch.rand(4096, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
     once = Answer(exact, exact, torch.bfloat16, 4, accumulator=2.0**-24, storage=2.0**-8)
