@@ -13,7 +13,7 @@ as long (quartiles 1.52-1.58, 1.27-1.35, 1.15-1.24), hence `Operators.choose`. M
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from kernelsearch.build import cpp
 from kernelsearch.dispatch.domain import shape_refusal, tensor_refusal, tensor_rules
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.operators import REMEMBERED_SHAPES, Launches, Operators, forward_call, register
+from kernelsearch.dispatch.shadow import Shadow, Watched
 from kernelsearch.dispatch.store import Accepted, Store
 from kernelsearch.errors import BuildError
 from kernelsearch.spec import Entry, TargetFolder, saved_tensors
 
 TRACED = "while tracing: "
+STOPPED = "stopped by shadow mode"
 
 
 class OutsideDomain(Exception):
@@ -46,6 +48,7 @@ class BoundEntry:
     launches: Launches
     before: Launches
     fallbacks: Counter[str]
+    watched: Watched | None = None
 
     def report(self) -> dict[str, Any]:
         verdict = self.accepted.verdict
@@ -60,6 +63,7 @@ class BoundEntry:
             "speedup": verdict.speedup,
             "low": verdict.low,
             "high": verdict.high,
+            **({} if self.watched is None else {"shadow": self.watched.report()}),
         }
 
 
@@ -103,11 +107,14 @@ def bind(
     admit: Callable[[Accepted], bool],
     cache_dir: Path,
     is_eligible: Callable[[Accepted], bool] = lambda accepted: True,
+    baselines: Mapping[str, Callable[..., Any]] | None = None,
+    shadow: Shadow | None = None,
 ) -> Binding:
     """The best eligible kernel of each target, compiled, registered and guarded.
 
     `admit` judges a kernel again; it is asked once for each kernel whose contract or fingerprint is not today's, and
-    its no means that the baseline runs. So does a kernel that no longer compiles.
+    its no means that the baseline runs. So does a kernel that no longer compiles. `baselines` maps entries to what
+    runs outside a kernel's domain, where that is not the target's own baseline; `shadow` checks a sample of calls.
     """
     bound: list[BoundEntry] = []
     refused: dict[str, str] = {}
@@ -126,7 +133,8 @@ def bind(
             elif entry.name not in accepted.verdict.domain:
                 refused[entry.name] = "not in the verdict's domain"
             else:
-                bound.append(_bind_entry(folder, accepted, entry, artifact.path))
+                baseline = (baselines or {}).get(entry.name) or getattr(folder.module("baseline"), entry.name)
+                bound.append(_bind_entry(folder, accepted, entry, artifact.path, baseline, shadow))
     return Binding(tuple(bound), refused)
 
 
@@ -139,19 +147,29 @@ def _refusal(folder: TargetFolder, accepted: Accepted | None, admit: Callable[[A
     return None
 
 
-def _bind_entry(folder: TargetFolder, accepted: Accepted, entry: Entry, shared_object: Path) -> BoundEntry:
+def _bind_entry(
+    folder: TargetFolder,
+    accepted: Accepted,
+    entry: Entry,
+    shared_object: Path,
+    baseline: Callable[..., Any],
+    shadow: Shadow | None,
+) -> BoundEntry:
     saved = saved_tensors(accepted.candidate.source, folder.target, entry.name)
     operators = register(entry, saved, accepted.dtype, accepted.device, shared_object, accepted.digest)
+    launches = operators.launches
+    launches.watch = watched = None if shadow is None else shadow.watch(folder, entry, len(saved), accepted)
     fallbacks: Counter[str] = Counter()
     adapt: Callable[..., Any] = getattr(folder.module("op"), entry.name)
-    baseline: Callable[..., Any] = getattr(folder.module("baseline"), entry.name)
-    kernel = _guarded(folder, accepted, entry, operators)
+    kernel = _guarded(folder, accepted, entry, operators, watched)
     call = _with_fallback(adapt, baseline, kernel, fallbacks)
-    launches = operators.launches
-    return BoundEntry(accepted, entry.name, call, launches, Launches(launches.forward, launches.backward), fallbacks)
+    before = Launches(launches.forward, launches.backward)
+    return BoundEntry(accepted, entry.name, call, launches, before, fallbacks, watched)
 
 
-def _guarded(folder: TargetFolder, accepted: Accepted, entry: Entry, operators: Operators) -> Callable[..., Any]:
+def _guarded(
+    folder: TargetFolder, accepted: Accepted, entry: Entry, operators: Operators, watched: Watched | None
+) -> Callable[..., Any]:
     """The operator behind its guards: contiguous copies where needed, no saved tensors in the result.
 
     Raises OutsideDomain before anything has been written.
@@ -169,6 +187,8 @@ def _guarded(folder: TargetFolder, accepted: Accepted, entry: Entry, operators: 
         if reason is None:
             shapes = tuple([tensor.shape for tensor in tensors])
             reason = refuse_shapes(shapes) if is_compiling() else remembered(shapes)
+        if watched is not None and watched.is_stopped:
+            reason = STOPPED
         if reason is not None:
             raise OutsideDomain(reason)
         dense = [tensor.contiguous() for tensor in tensors]
@@ -186,11 +206,7 @@ def _with_fallback(
     adapt: Callable[..., Any], baseline: Callable[..., Any], kernel: Callable[..., Any], fallbacks: Counter[str]
 ) -> Callable[..., Any]:
     """The training callable: the adapter over the kernel, or the baseline where the guards refuse."""
-
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-    def count_traced(reason: str) -> bool:
-        fallbacks[TRACED + reason] += 1
-        return True
+    count = counter(fallbacks)
 
     @functools.wraps(baseline)
     def call(*arguments: Any, **parameters: Any) -> Any:
@@ -198,13 +214,27 @@ def _with_fallback(
             return adapt(kernel, *arguments, **parameters)
         except OutsideDomain as outside:
             reason = outside.args[0]
-        if torch.compiler.is_compiling():
-            count_traced(reason)
-        else:
-            fallbacks[reason] += 1
+        count(reason)
         return baseline(*arguments, **parameters)
 
     return call
+
+
+def counter(counts: Counter[str]) -> Callable[[str], None]:
+    """Counts a reason: at each call, but once for each trace under torch.compile, where it must leave no trace."""
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def count_traced(reason: str) -> bool:
+        counts[TRACED + reason] += 1
+        return True
+
+    def count(reason: str) -> None:
+        if torch.compiler.is_compiling():
+            count_traced(reason)
+        else:
+            counts[reason] += 1
+
+    return count
 
 
 def select(*, is_promoted_only: bool, digests: Collection[str] | None) -> Callable[[Accepted], bool]:

@@ -30,14 +30,20 @@ REMEMBERED_SHAPES = 256
 
 Shapes = tuple[Sequence[int], ...]
 Sizes = list[int]
+# Given whether it is a backward and its arguments, before the call: what to do with the results, or None.
+Watch = Callable[[bool, tuple[Any, ...]], Callable[[list[Tensor]], None] | None]
 
 
 @dataclass
 class Launches:
-    """How often the C functions ran; counted where they run, so exact under torch.compile too."""
+    """How often the C functions ran; counted where they run, so exact under torch.compile too.
+
+    `watch` sees every call, also there; kernelsearch.dispatch.shadow sets it.
+    """
 
     forward: int = 0
     backward: int = 0
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -124,21 +130,23 @@ def register(
     launches = Launches()
     name = _free_name(f"{entry.name}_{dtype}_{digest[:8]}")
 
-    def count_forward() -> None:
+    def observe_forward(arguments: tuple[Any, ...]) -> Any:
         launches.forward += 1
+        return None if launches.watch is None else launches.watch(False, arguments)
 
-    def count_backward() -> None:
+    def observe_backward(arguments: tuple[Any, ...]) -> Any:
         launches.backward += 1
+        return None if launches.watch is None else launches.watch(True, arguments)
 
     call = forward_call(entry, saved, dtype)
     function = load_function(shared_object, forward_function(entry, saved))
-    run = _implementation(call, function, count_forward)
+    run = _implementation(call, function, observe_forward)
     forward = _define(library, name, call, run, device)
     if not entry.has_backward:
         return Operators(forward, run, forward, launches, library)
     call = backward_call(entry, saved, dtype)
     function = load_function(shared_object, backward_function(entry, saved))
-    backward = _define(library, f"{name}_backward", call, _implementation(call, function, count_backward), device)
+    backward = _define(library, f"{name}_backward", call, _implementation(call, function, observe_backward), device)
     keep, differentiate = _autograd_formula(entry, len(saved), backward)
     torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
     return Operators(forward, run, _recorder(run, keep, differentiate), launches, library)
@@ -161,8 +169,10 @@ def _define(
     return overload
 
 
-def _implementation(call: Call, function: Callable[..., None], count: Callable[[], None]) -> Callable[..., Any]:
-    """What the operator does on the device: check, allocate, call, count."""
+def _implementation(
+    call: Call, function: Callable[..., None], observe: Callable[[tuple[Any, ...]], Any]
+) -> Callable[..., Any]:
+    """What the operator does on the device: check, allocate, count, call."""
     n_tensors = len(call.reads)
     dtypes = tuple(call.torch_dtype(t) for t in call.reads)
     made_dtypes = tuple(call.torch_dtype(t) for t in call.makes)
@@ -178,10 +188,12 @@ def _implementation(call: Call, function: Callable[..., None], count: Callable[[
         made = [tensors[0].new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, made_dtypes, strict=True)]
         addresses = [t.data_ptr() for t in tensors]
         addresses += [t.data_ptr() for t in made]
+        finish = observe(arguments)
         function(*addresses, *sizes, *arguments[n_tensors:])
-        count()
         for index in updated:
             torch.autograd.graph.increment_version(tensors[index])
+        if finish is not None:
+            finish(made)
         return _result(made)
 
     return run
