@@ -56,6 +56,9 @@ DtypeOption = Annotated[Dtype, typer.Option(help="Number format of the tensors."
 Workload = Annotated[str | None, typer.Option(help="Shapes to time: a group such as tiny, or one name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for every contender (default: all cores).")]
 Config = Annotated[str, typer.Option(help="Training configuration: tiny, d4, d6, d8, d12, d20.")]
+Shadow = Annotated[
+    float | None, typer.Option(help="Compute this share of the calls again, exactly; a wrong kernel is dropped.")
+]
 UntilBpb = Annotated[float | None, typer.Option(help="Validation bits per byte to reach (default: calibrated).")]
 
 
@@ -163,6 +166,7 @@ def train(
     checkpoints: Annotated[Path | None, typer.Option(help="Where to save (default: the state folder).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the training run.")] = 1,
+    shadow: Shadow = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -170,9 +174,30 @@ def train(
     from kernelsearch.cli import train as command
 
     request = command.Request(
-        config, str(kernels), until_bpb, steps, dtype.long, data, checkpoints, seed, threads, is_resumed=resume
+        config, str(kernels), until_bpb, steps, dtype.long, data, checkpoints, seed, threads, shadow, is_resumed=resume
     )
     _finish(*command.run(request), as_json)
+
+
+@app.command()
+def run(
+    command: Annotated[list[str], typer.Argument(help="After --: -m MODULE or a file, and its arguments.")],
+    repo: Annotated[Path, typer.Option(help="Folder of a nanochat checkout; the script starts there.")],
+    kernels: Annotated[Which, typer.Option(help="Which kernels to run with.")] = Which.PROMOTED,
+    workload: Annotated[str | None, typer.Option(help="Prefer kernels measured at these shapes: tiny, d4, ...")] = None,
+    identity: Annotated[bool, typer.Option("--identity", help="Patch, but run upstream's own functions.")] = False,
+    shadow: Shadow = None,
+    trust: Annotated[Path | None, typer.Option(help="JSON of digests of changed symbols that you vouch for.")] = None,
+    keep_memory: Annotated[bool, typer.Option("--keep-memory", help="Let malloc keep what is freed.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what ran to this file.")] = None,
+) -> None:
+    """Run an unmodified nanochat checkout with the kernels that won; its exit status is this command's."""
+    from kernelsearch.cli import run as module
+
+    request = module.Request(
+        repo, tuple(command), str(kernels), workload, shadow, trust, json_file, identity, keep_memory
+    )
+    _finish(*module.run(request), as_json=False)
 
 
 @app.command()

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from kernelsearch.cli.workplace import Workplace
-from kernelsearch.digest import digest
 from kernelsearch.dispatch.bind import select
-from kernelsearch.dispatch.fingerprint import COMPARED, fingerprint
+from kernelsearch.dispatch.fingerprint import admission_place, fingerprint
 from kernelsearch.dispatch.store import Accepted
 from kernelsearch.sandbox.judge import Care
 from kernelsearch.spec import TargetFolder, Verdict
@@ -44,10 +43,9 @@ def _is_measured_on(kernel: Accepted, group: str | None) -> bool:
 
 def is_admitted(place: Workplace, folder: TargetFolder, accepted: Accepted) -> bool:
     """Whether what was judged is what would run here; if not, whether it passes here."""
-    here = fingerprint()
-    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(here):
+    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(fingerprint()):
         return True
-    where = digest([folder.contract_digest, {key: here[key] for key in COMPARED}])
+    where = admission_place(folder.contract_digest)
     for line in place.ledger.find("admission", candidate=accepted.digest, where=where, dtype=accepted.dtype):
         return bool(line.body["admitted"])
     verdict = judge_again(place, accepted)

@@ -23,6 +23,7 @@ class Request:
     checkpoints: Path | None
     seed: int
     threads: int | None
+    shadow: float | None
     is_resumed: bool
 
 
@@ -38,10 +39,8 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     arguments += ["--threads", str(place.threads), "--cache-dir", str(place.cache_dir / "nanochat")]
     arguments += ["--checkpoint-dir", str(checkpoints)]
     if kernels:
-        arguments += [
-            "--ops",
-            json.dumps({"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype)}),
-        ]
+        argument = {**ops_argument(place, kernels, request.dtype), "shadow": request.shadow}
+        arguments += ["--ops", json.dumps({"factory": FACTORY, "argument": argument})]
     for option, value in (("--until-bpb", request.until_bpb), ("--steps", request.steps), ("--data-dir", request.data)):
         arguments += [option, str(value)] if value is not None else []
     arguments += ["--resume"] if request.is_resumed else []
@@ -59,7 +58,17 @@ def summarise_launches(report: dict[str, Any]) -> list[str]:
         missed = ", ".join(f"{count} fell back ({reason})" for reason, count in kernel["fallbacks"].items())
         counts = f"{launches['forward']} forward, {launches['backward']} backward launches"
         lines.append(f"{entry} {kernel['digest'][:12]}: {counts}" + (f"; {missed}" if missed else ""))
+        if "shadow" in kernel:
+            lines.append(f"{entry} shadow: {describe_shadow(kernel['shadow'])}")
     return lines + [f"{entry}: baseline ({reason})" for entry, reason in report.get("reasons", {}).items()]
+
+
+def describe_shadow(report: dict[str, Any]) -> str:
+    """What shadow mode saw of one kernel, in one clause."""
+    breach = report["breach"]
+    if breach is not None:
+        return f"WRONG and dropped, {breach['result']} {breach['difference']}; tensors: {breach['where']}"
+    return f"{report['checks']} calls computed again in {report['seconds']:.2f} s, all right"
 
 
 def _run_trainer(command: list[str]) -> tuple[dict[str, Any], int]:

@@ -28,6 +28,12 @@ def fingerprint() -> dict[str, str]:
     }
 
 
+def admission_place(contract_digest: str) -> str:
+    """Where a kernel is admitted: this machine and installation, and the contract it was judged against."""
+    here = fingerprint()
+    return digest([contract_digest, {key: here[key] for key in COMPARED}])
+
+
 @cache
 def harness_digest() -> str:
     """Digest of the code that judges: a verdict names it, so that a reader knows by which rules it was reached."""
