@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.verify.arithmetic import Arithmetic
 
-EPSILON, CAP = 2.0**-23, 15.0
+EPSILON, CAP, QK_SCALE = 2.0**-23, 15.0, 1.2
 Tensors = dict[str, Tensor]
 
 
@@ -47,9 +47,64 @@ def _norm_backward(way: Arithmetic, r: Tensor, y: Tensor, dy: Tensor) -> Tensor:
     return r * (dy - y * (way.sum(dy * y) / y.shape[-1]))
 
 
+def rope_qknorm(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
+    dtype, found = inputs["q"].dtype, {}
+    cos, sin = way.read(inputs["cos"]), way.read(inputs["sin"])
+    for name in "qk":
+        x, z = way.read(inputs[name]).chunk(2, dim=-1)
+        dout = way.read(gradients[f"d{name}_out"])
+        u = way.keep_as("turned", torch.cat([cos * x + sin * z, cos * z - sin * x], dim=-1))
+        r, n = _norm(way, u)
+        out = QK_SCALE * n
+        again = way.keep_as("out", out) / QK_SCALE
+        p, w = _norm_backward(way, r, again, QK_SCALE * dout).chunk(2, dim=-1)
+        found[f"{name}_out"] = out.to(dtype)
+        found[f"d{name}"] = torch.cat([cos * p - sin * w, sin * p + cos * w], dim=-1).to(dtype)
+    return found
+
+
+def relu2(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
+    dtype = inputs["h"].dtype
+    positive, dout = way.read(inputs["h"]).relu(), way.read(gradients["dactivated"])
+    return {"activated": (positive * positive).to(dtype), "dh": (2 * positive * dout).to(dtype)}
+
+
+def relu2_mlp(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
+    dtype = inputs["x"].dtype
+    x, fc, proj = (way.read(inputs[name]) for name in ("x", "fc", "proj"))
+    dout = way.read(gradients["dprojected"])
+    positive = way.keep_as("h", way.product(x, fc.T)).relu()
+    activated = way.keep_as("a", positive * positive)
+    da = way.keep_as("da", way.product(dout, proj))
+    dh = way.keep_as("dh", 2 * positive * da)
+    found = {
+        "projected": way.product(activated, proj.T),
+        "dx": way.product(dh, fc),
+        "dfc": way.product(dh.T, x),
+        "dproj": way.product(dout.T, activated),
+    }
+    return {name: value.to(dtype) for name, value in found.items()}
+
+
 def softcap_cross_entropy(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
-    targets, dloss = inputs["targets"], way.read(gradients["dloss"])[:, None]
-    tanh = way.function(torch.tanh(way.read(inputs["logits"]) / CAP))
+    logits, dloss = way.read(inputs["logits"]), way.read(gradients["dloss"])
+    loss, dlogits = _softcap_cross_entropy(way, logits, inputs["targets"], dloss)
+    return {"loss": loss.float(), "dlogits": dlogits.to(inputs["logits"].dtype)}
+
+
+def linear_softcap_cross_entropy(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
+    dtype, count = inputs["x"].dtype, parameters["vocab_size"]
+    x, weight, dloss = way.read(inputs["x"]), way.read(inputs["weight"])[:count], way.read(gradients["dloss"])
+    logits = way.keep_as("logits", way.product(x, weight.T))
+    loss, dlogits = _softcap_cross_entropy(way, logits, inputs["targets"], dloss)
+    dlogits = way.keep_as("dlogits", dlogits)
+    dweight = torch.zeros_like(inputs["weight"])
+    dweight[:count] = way.product(dlogits.T, x).to(dtype)
+    return {"loss": loss.float(), "dx": way.product(dlogits, weight).to(dtype), "dweight": dweight}
+
+
+def _softcap_cross_entropy(way: Arithmetic, logits: Tensor, targets: Tensor, dloss: Tensor) -> tuple[Tensor, Tensor]:
+    tanh = way.function(torch.tanh(logits / CAP))
     capped = way.keep_as("capped", CAP * tanh)
     valid = (targets >= 0)[:, None]
     index = targets.clamp(min=0)[:, None]
@@ -58,11 +113,8 @@ def softcap_cross_entropy(way: Arithmetic, inputs: Tensors, parameters: dict, gr
     total = way.sum(weights)
     loss = top + way.function(total.log()) - capped.gather(1, index)
     hot = torch.zeros_like(weights).scatter_(1, index, 1.0)
-    dlogits = dloss * way.keep_as("stash", (way.keep_as("p", weights / total) - hot) * (1 - tanh * tanh))
-    return {
-        "loss": loss.where(valid, 0.0)[:, 0].float(),
-        "dlogits": dlogits.where(valid, 0.0).to(inputs["logits"].dtype),
-    }
+    dlogits = dloss[:, None] * way.keep_as("stash", (way.keep_as("p", weights / total) - hot) * (1 - tanh * tanh))
+    return loss.where(valid, 0.0)[:, 0], dlogits.where(valid, 0.0)
 
 
 def adamw_step(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: None) -> Tensors:

@@ -23,6 +23,7 @@ TARGETS = {
     "rms_norm": "mix_norm",
     "mix_norm": "mix_norm",
     "softcap_cross_entropy": "softcap_cross_entropy",
+    "linear_softcap_cross_entropy": "linear_softcap_cross_entropy",
     "adamw_step": "adamw_step",
 }
 # What each policy lets a bfloat16 kernel round on the way.
@@ -31,6 +32,7 @@ STORED = {
     "rms_norm": ("y",),
     "mix_norm": ("mixed", "y"),
     "softcap_cross_entropy": ("stash",),
+    "linear_softcap_cross_entropy": ("dlogits",),
     "adamw_step": (),
 }
 # Serial sums are loops in Python: attention is emulated up to this length.
@@ -57,6 +59,11 @@ FORBIDDEN_IN_BFLOAT16 = (
     ("softcap_cross_entropy", "capped", ("loss", "dlogits")),
     ("softcap_cross_entropy", "p", ("dlogits",)),
     ("softcap_cross_entropy", "12-bit functions", ("loss", "dlogits")),
+    ("linear_softcap_cross_entropy", "bf16 accumulator", ("loss", "dx", "dweight")),
+    ("linear_softcap_cross_entropy", "fp16 accumulator", ("loss", "dx", "dweight")),
+    ("linear_softcap_cross_entropy", "logits", ("loss", "dx", "dweight")),
+    ("linear_softcap_cross_entropy", "capped", ("loss", "dx", "dweight")),
+    ("linear_softcap_cross_entropy", "12-bit functions", ("loss", "dweight")),
     ("adamw_step", "m", ("p",)),
     ("adamw_step", "v", ("p",)),
     ("adamw_step", "functions", ("p",)),
