@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from nanochat.ops import PackDocuments, pack_documents
+
 BUFFER_DOCUMENTS = 1000
 DOCUMENTS_PER_READ = 128
 
@@ -51,11 +53,13 @@ class PackedLoader:
         length: int,
         device: torch.device,
         buffer_documents: int = BUFFER_DOCUMENTS,
+        pack: PackDocuments = pack_documents,
     ) -> None:
         self.paths = list(paths)
         self.tokenizer = tokenizer
         self.rows, self.length, self.device = rows, length, device
         self.buffer_documents = buffer_documents
+        self._pack = pack
         self.epoch = 1
         self._next = Reference(0, 0, 0)
         self._last_group = (0, 0)
@@ -66,8 +70,7 @@ class PackedLoader:
 
     def next_batch(self) -> Batch:
         packed = np.empty((self.rows, self.length + 1), dtype=np.int64)
-        for row in packed:
-            self._pack(row)
+        self._fill(packed.reshape(-1))
         tokens = torch.from_numpy(packed)
         if self.device.type == "cuda":
             tokens = tokens.pin_memory().to(self.device, non_blocking=True)
@@ -93,25 +96,29 @@ class PackedLoader:
         self._documents = self.tokenizer.encode_documents([texts[r[:2]][r.row] for r in self._references])
         self._lengths = np.array([len(document) for document in self._documents], dtype=np.int64)
 
-    def _pack(self, row: np.ndarray) -> None:
-        """Fill one row of T + 1 tokens."""
-        start = 0
-        while start < len(row):
+    def _fill(self, tokens: np.ndarray) -> None:
+        """Rows of T + 1 tokens, one behind the other: every row is full, so the pieces follow each other too."""
+        capacity, start = self.length + 1, 0
+        while start < len(tokens):
             while len(self._documents) < self.buffer_documents:
                 self._refill()
-            room = len(row) - start
-            fitting = np.where(self._lengths <= room, self._lengths, 0)
-            chosen = int(fitting.argmax())  # the first of the largest
-            if not fitting[chosen]:
-                chosen = int(self._lengths.argmin())
-            document = self._take(chosen)[:room]
-            row[start : start + len(document)] = document
-            start += len(document)
+            documents, sizes = self._pack(
+                torch.from_numpy(self._lengths),
+                capacity=capacity,
+                filled=start % capacity,
+                rows=self.rows - start // capacity,
+                keep=self.buffer_documents,
+            )
+            taken = documents[documents >= 0].tolist()
+            for document, size in zip(taken, sizes.tolist(), strict=False):
+                tokens[start : start + size] = self._documents[document][:size]
+                start += size
+            self._remove(taken)
 
-    def _take(self, index: int) -> list[int]:
-        self._references.pop(index)
-        self._lengths = np.delete(self._lengths, index)
-        return self._documents.pop(index)
+    def _remove(self, taken: list[int]) -> None:
+        for document in sorted(taken, reverse=True):
+            del self._documents[document], self._references[document]
+        self._lengths = np.delete(self._lengths, taken)
 
     def _refill(self) -> None:
         """Append the next documents of the current row group, at most DOCUMENTS_PER_READ."""

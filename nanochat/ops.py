@@ -7,7 +7,7 @@ an eager function of its name here. The trap is a straw-man baseline: each is th
 with stock operators.
 
 Axes: B batch, T sequence, C width, H query heads, K key and value heads, D head dimension, d = D/2, V rows of a table,
-G leading channels that a gate reads, N = B*T.
+G leading channels that a gate reads, N = B*T, D (of lengths) documents.
 """
 
 import functools
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -187,6 +188,31 @@ def adamw_step(
     p.addcdiv_(exp_avg, denominator, value=-lr * root_bias2 / (1 - beta1**step))
 
 
+def pack_documents(lengths_D: Tensor, *, capacity: int, filled: int, rows: int, keep: int) -> tuple[Tensor, Tensor]:
+    """Best-fit packing into rows of `capacity` tokens: (documents_D, tokens_D) int64, -1 and 0 behind the last piece.
+
+    Again and again the largest document that fits its row, the first of equals, is taken whole; where none fits, the
+    first of the shortest is cropped and closes the row. The first row holds `filled` tokens already. Ends when `rows`
+    rows are full, or when fewer than `keep` documents, or none, are left to choose from. Lengths are on the CPU.
+    """
+    left = lengths_D.numpy().copy()
+    taken = np.iinfo(np.int64).max
+    documents, tokens = np.full(len(left), -1), np.zeros(len(left), dtype=np.int64)
+    room, count = capacity - filled, 0
+    while rows > 0 and len(left) - count >= max(keep, 1):
+        fitting = np.where(left <= room, left, 0)
+        chosen = int(fitting.argmax())
+        if not fitting[chosen]:
+            chosen = int(left.argmin())
+        documents[count], tokens[count] = chosen, min(int(left[chosen]), room)
+        room -= int(tokens[count])
+        left[chosen] = taken
+        count += 1
+        if room == 0:
+            room, rows = capacity, rows - 1
+    return torch.from_numpy(documents), torch.from_numpy(tokens)
+
+
 class AdamWStep(Protocol):
     """Update p, exp_avg and exp_avg_sq in place; see `adamw_step`."""
 
@@ -204,6 +230,14 @@ class AdamWStep(Protocol):
         eps: float,
         weight_decay: float,
     ) -> None: ...
+
+
+class PackDocuments(Protocol):
+    """Which documents fill the next rows; see `pack_documents`."""
+
+    def __call__(
+        self, lengths_D: Tensor, /, *, capacity: int, filled: int, rows: int, keep: int
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 class MuonStep(Protocol):
@@ -243,6 +277,7 @@ class Ops:
     linear_softcap_cross_entropy: Callable[..., Tensor] | None = None  # spans the head's product and softcap
     adamw_step: AdamWStep = adamw_step
     muon_step: MuonStep = muon_step
+    pack_documents: PackDocuments = pack_documents
 
     @classmethod
     def eager(cls) -> "Ops":

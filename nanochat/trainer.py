@@ -61,9 +61,9 @@ class Trainer:
         self.corpus = open_corpus(cache_dir, data_dir)
         tokenizer = open_tokenizer(self.corpus, config.vocab_size, cache_dir)
         self.token_bytes = tokenizer.token_bytes().to(device)
-        size: dict[str, Any] = {"rows": config.batch_rows, "length": config.sequence_len, "device": device}
-        self.loader: Loader = PackedLoader(self.corpus.train_paths, tokenizer, **size)
-        val_loader = PackedLoader(self.corpus.val_paths, tokenizer, **size)
+        rows: dict[str, Any] = {"rows": config.batch_rows, "length": config.sequence_len, "device": device}
+        self.loader: Loader = PackedLoader(self.corpus.train_paths, tokenizer, **rows, pack=ops.pack_documents)
+        val_loader = PackedLoader(self.corpus.val_paths, tokenizer, **rows, pack=ops.pack_documents)
         self.val_batches = [val_loader.next_batch() for _ in range(config.eval_batches)]
         self.model = build_model(config.model, ops, device=device, dtype=dtype, seed=seed)
         self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanochat.dataloader import Batch, PackedLoader
+from nanochat.ops import PackDocuments, pack_documents
 
 CPU = torch.device("cpu")
 BOS = 256
@@ -20,8 +21,16 @@ class ByteEncoder:
         return [[BOS, *text.encode()] for text in texts]
 
 
-def make_loader(paths: Sequence[Path], *, rows: int = 3, length: int = 40, buffer_documents: int = 20) -> PackedLoader:
-    return PackedLoader(paths, ByteEncoder(), rows=rows, length=length, device=CPU, buffer_documents=buffer_documents)
+def make_loader(
+    paths: Sequence[Path],
+    *,
+    rows: int = 3,
+    length: int = 40,
+    buffer_documents: int = 20,
+    pack: PackDocuments = pack_documents,
+) -> PackedLoader:
+    size = {"rows": rows, "length": length, "buffer_documents": buffer_documents}
+    return PackedLoader(paths, ByteEncoder(), **size, device=CPU, pack=pack)
 
 
 def write_texts(folder: Path, texts: list[str], row_group_size: int = 7) -> list[Path]:
@@ -82,6 +91,23 @@ def test_resuming_gives_the_very_next_batches(tmp_path_factory, sizes: list[int]
     resumed = make_loader(paths, buffer_documents=5)
     resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
     assert [whole_rows(resumed.next_batch()) for _ in range(6)] == [whole_rows(loader.next_batch()) for _ in range(6)]
+
+
+def pack_one(lengths_D: torch.Tensor, *, keep: int, **rest: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A single piece: when it is taken, one document less than asked for is left."""
+    return pack_documents(lengths_D, keep=len(lengths_D), **rest)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=5, max_size=40), st.integers(1, 12))
+def test_many_pieces_at_once_are_those_taken_one_by_one(tmp_path_factory, sizes: list[int], buffer_documents: int):
+    folder = tmp_path_factory.mktemp("pieces")
+    paths = write_texts(folder, [chr(33 + i) * size for i, size in enumerate(sizes)], row_group_size=3)
+    many, one = (
+        make_loader(paths, buffer_documents=buffer_documents, pack=pack) for pack in (pack_documents, pack_one)
+    )
+    assert [whole_rows(many.next_batch()) for _ in range(6)] == [whole_rows(one.next_batch()) for _ in range(6)]
+    assert many.state_dict() == one.state_dict()
 
 
 def test_the_data_starts_again_at_its_end_and_counts_epochs(paths: list[Path]):
