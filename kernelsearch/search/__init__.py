@@ -1,8 +1,11 @@
 """Proposers, and the study that asks, judges, logs and tells."""
 
 from kernelsearch.search.events import Budget, Event, StudyEnded, StudyStarted, TrialJudged, TrialStarted
+from kernelsearch.search.evolve import Evolution, EvolveProposer
+from kernelsearch.search.graft import Template, templates
 from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
 from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
+from kernelsearch.search.space import Space
 from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
@@ -10,14 +13,18 @@ __all__ = [
     "REJECTED",
     "Budget",
     "Event",
+    "Evolution",
+    "EvolveProposer",
     "FileProposer",
     "Proposer",
     "RandomProposer",
     "Reason",
+    "Space",
     "StudyEnded",
     "StudyResult",
     "StudyStarted",
     "SweepProposer",
+    "Template",
     "Trajectory",
     "Trial",
     "TrialJudged",
@@ -26,5 +33,6 @@ __all__ = [
     "recorded_candidate",
     "recorded_verdict",
     "run_study",
+    "templates",
     "trial_body",
 ]

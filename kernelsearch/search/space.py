@@ -2,7 +2,7 @@
 
 import random
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import prod
 
@@ -13,22 +13,30 @@ Point = tuple[int, tuple[int, ...]]
 
 
 class Space:
-    """Points and their candidates. The values of a tunable are held in rising order: a step is to the next number."""
+    """Points and their candidates. The values of a tunable are held in rising order: a step is to the next number.
+
+    `seeds` are the distinct sources; one source given with two bindings is one seed with two of the `starts`.
+    """
 
     def __init__(self, seeds: Sequence[Candidate]) -> None:
-        self.seeds = tuple({(seed.language, seed.source): seed for seed in seeds}.values())
+        unique: dict[tuple[str, str], Candidate] = {}
+        for seed in seeds:
+            unique.setdefault((seed.language, seed.source), seed)
+        self.seeds = tuple(unique.values())
         self._tunables = [
             tuple((name, tuple(sorted(values))) for name, values in tunable_space(seed.source).items())
             for seed in self.seeds
         ]
+        numbers = {key: number for number, key in enumerate(unique)}
+        self.starts = tuple(
+            dict.fromkeys(self._point(numbers[seed.language, seed.source], seed.tunables) for seed in seeds)
+        )
         self._ends = list(accumulate(prod(len(values) for _, values in tunables) for tunables in self._tunables))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def default(self, seed: int) -> Point:
-        """The point of a seed as it was given."""
-        bound = self.seeds[seed].tunables
+    def _point(self, seed: int, bound: Mapping[str, int]) -> Point:
         return seed, tuple(values.index(bound[name]) for name, values in self._tunables[seed])
 
     def at(self, index: int) -> Point:

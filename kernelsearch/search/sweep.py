@@ -24,7 +24,7 @@ class SweepProposer:
         self._seed = seed
         self._rng = random.Random(seed)
         self._restarts = Shuffle(len(self._space), self._rng)
-        self._defaults = deque(self._space.default(index) for index in range(len(self._space.seeds)))
+        self._defaults = deque(self._space.starts)
         self._starts: list[Point] = []
         self._asked: dict[str, Point] = {}
         self._seen: set[Point] = set()
@@ -52,7 +52,7 @@ class SweepProposer:
         self._scores[point] = trial.score
         if trial.score == REJECTED:
             return
-        if len(self._scores) <= len(self._space.seeds):
+        if len(self._scores) <= len(self._space.starts):
             self._starts.append(point)
         elif self._current is None or trial.score > self._scores[self._current]:
             self._current = point

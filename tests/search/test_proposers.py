@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernelsearch.search import FileProposer, Proposer, RandomProposer, SweepProposer, Trial
+from kernelsearch.search import EvolveProposer, FileProposer, Proposer, RandomProposer, SweepProposer, Trial, templates
 from kernelsearch.search.space import Shuffle, Space
 from kernelsearch.spec import Candidate, Status
 from tests.search.conftest import Judge, hill, make_seed, make_verdict
+from tests.search.test_graft import ONE, OTHER, TARGET
 
 TUNABLES = st.dictionaries(
     st.sampled_from(["X", "Y", "Z"]), st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True), max_size=3
 )
+GRAFTS = templates(TARGET, [ONE, OTHER])
 SPACES = st.lists(TUNABLES, min_size=1, max_size=3)
 
 
@@ -35,7 +37,7 @@ def random_scores(seed: int) -> Judge:
     return Judge(lambda candidate: rng.choice([None, rng.uniform(0.5, 2)]))
 
 
-@pytest.mark.parametrize("kind", [SweepProposer, RandomProposer])
+@pytest.mark.parametrize("kind", [SweepProposer, RandomProposer, EvolveProposer])
 @given(tunables=SPACES, seed=st.integers(0, 99))
 def test_every_binding_is_proposed_exactly_once(kind, tunables, seed):
     seeds = [make_seed(f"seed{index}", **axes) for index, axes in enumerate(tunables)]
@@ -43,7 +45,7 @@ def test_every_binding_is_proposed_exactly_once(kind, tunables, seed):
     assert sorted(trial.candidate.digest for trial in trials) == every_digest(seeds)
 
 
-@pytest.mark.parametrize("kind", [SweepProposer, RandomProposer])
+@pytest.mark.parametrize("kind", [SweepProposer, RandomProposer, EvolveProposer])
 @given(seed=st.integers(0, 99))
 def test_the_same_seed_asks_the_same_questions(kind, seed):
     seeds = [make_seed("a", X=[1, 2, 3], Y=[1, 2])]
@@ -51,8 +53,9 @@ def test_the_same_seed_asks_the_same_questions(kind, seed):
     assert asked[0] == asked[1]
 
 
-def test_the_sweep_asks_every_seed_as_given_first(seeds):
-    trials = drain(SweepProposer(seeds, 0), Judge(hill), limit=3)
+@pytest.mark.parametrize("kind", [SweepProposer, EvolveProposer])
+def test_every_seed_is_asked_first_and_as_given(kind, seeds):
+    trials = drain(kind(seeds, 0), Judge(hill), limit=3)
     assert [trial.candidate.digest for trial in trials] == [seed.digest for seed in seeds]
 
 
@@ -64,7 +67,7 @@ def test_the_sweep_climbs_from_the_best_seed():
 
 def test_the_sweep_steps_to_the_next_number_whatever_the_order_of_declaration():
     space = Space([make_seed("a", X=[16, 64, 8, 32])])
-    found = [space.candidate(point).tunables["X"] for point in space.neighbours(space.default(0))]
+    found = [space.candidate(point).tunables["X"] for point in space.neighbours(space.starts[0])]
     assert found == [8, 32]
 
 
@@ -74,13 +77,49 @@ def test_the_sweep_does_not_climb_from_a_rejected_seed():
     assert drain(SweepProposer(seeds, 0), judge, limit=3)[2].candidate.origin == "good"
 
 
-def test_the_sweep_comes_further_than_random_search_on_a_hill():
+@pytest.mark.parametrize("kind", [SweepProposer, EvolveProposer])
+def test_a_search_comes_further_than_random_search_on_a_hill(kind):
     seeds = [make_seed("a", X=list(range(9)), Y=list(range(9)), Z=list(range(9)))]
     best = {
         kind: mean(max(t.score for t in drain(kind(seeds, seed), Judge(hill), limit=40)) for seed in range(20))
-        for kind in (SweepProposer, RandomProposer)
+        for kind in (kind, RandomProposer)
     }
-    assert best[SweepProposer] > best[RandomProposer]
+    assert best[kind] > best[RandomProposer]
+
+
+def test_one_source_with_two_bindings_is_one_seed_asked_twice():
+    seed = make_seed("a", X=[1, 2, 3])
+    trials = drain(SweepProposer([seed, seed.bind(X=3)], 0), Judge(hill))
+    assert [trial.candidate.tunables["X"] for trial in trials] == [1, 3, 2]
+
+
+@given(seed=st.integers(0, 99))
+def test_evolution_proposes_every_graft_exactly_once(seed):
+    trials = drain(EvolveProposer([ONE, OTHER], seed, TARGET), random_scores(seed))
+    every = every_digest([template.candidate for template in templates(TARGET, [ONE, OTHER])])
+    assert sorted(trial.candidate.digest for trial in trials) == every
+
+
+def suits(candidate: Candidate) -> float:
+    """Best where both functions of `double` come from one source and `copy` from the other, each with STEP = 2."""
+    template = next(t for t in GRAFTS if t.candidate.source == candidate.source)
+    return (
+        1.0
+        + sum(part == best for part, best in zip(template.parts, (0, 1, 1), strict=True))
+        + sum(value == 2 for value in candidate.tunables.values())
+    )
+
+
+def test_evolution_combines_what_is_good_in_two_sources():
+    found = drain(EvolveProposer([ONE, OTHER], 0, TARGET), Judge(suits), limit=16)
+    assert max(trial.score for trial in found) == 6.0
+
+
+def test_evolution_learns_nothing_from_a_rejected_seed():
+    seeds = [make_seed("rejected", X=[1, 2, 3, 4]), make_seed("good", X=[1, 2, 3, 4])]
+    judge = Judge(lambda candidate: None if candidate.origin == "rejected" else 1.5)
+    trials = drain(EvolveProposer(seeds, 0), judge, limit=5)
+    assert [trial.candidate.origin for trial in trials[2:]] == ["good"] * 3
 
 
 def test_equal_sources_are_one_seed():

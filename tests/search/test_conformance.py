@@ -1,0 +1,28 @@
+from kernelsearch.search import EvolveProposer, FileProposer, RandomProposer, SweepProposer
+from tests.search.conformance import ProposerConformance
+from tests.search.test_graft import TARGET
+
+
+class TestSweep(ProposerConformance):
+    def make(self, seeds, seed):
+        return SweepProposer(seeds, seed)
+
+
+class TestRandom(ProposerConformance):
+    def make(self, seeds, seed):
+        return RandomProposer(seeds, seed)
+
+
+class TestFile(ProposerConformance):
+    def make(self, seeds, seed):
+        return FileProposer(seeds)
+
+
+class TestEvolve(ProposerConformance):
+    def make(self, seeds, seed):
+        return EvolveProposer(seeds, seed)
+
+
+class TestEvolveWithATarget(ProposerConformance):
+    def make(self, seeds, seed):
+        return EvolveProposer(seeds, seed, TARGET)
