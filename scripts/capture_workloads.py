@@ -31,7 +31,7 @@ from nanochat.optim import make_optimizer
 ROOT = Path(__file__).resolve().parent.parent / "kernels"
 GROUPS = {"tiny": None, "d4": None, "d4-32k": None, "d12": 1, "d20": 1}
 OPTIONAL = frozenset(field.name for field in fields(Ops) if getattr(Ops(), field.name) is None)
-SMALLEST_TENSOR = 4096
+SMALLEST_TENSOR = 2048
 
 Key = tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]
 
