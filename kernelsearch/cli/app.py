@@ -70,8 +70,12 @@ def optimize(
     dtype: DtypeOption = Dtype.FP32,
     budget: Annotated[str, typer.Option(help="Time to search, such as 90s, 10m, 2h.")] = "75s",
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many candidates.")] = None,
-    proposer: Annotated[str, typer.Option(help="sweep (with random search beside it) or random.")] = "sweep",
-    candidate: Annotated[list[Path] | None, typer.Option(help="More starting sources; may be repeated.")] = None,
+    proposer: Annotated[
+        str, typer.Option(help="evolve or sweep, with random search beside them, or random.")
+    ] = "sweep",
+    candidate: Annotated[
+        list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
     threads: Threads = None,
     as_json: Json = False,

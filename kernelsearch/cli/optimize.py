@@ -1,6 +1,6 @@
 """`kernelsearch optimize`: a study, then the winner judged again from scratch, then the store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, parse_seconds, read_source
 from kernelsearch.dispatch.fingerprint import fingerprint
-from kernelsearch.dispatch.store import Accepted
+from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger.chain import utc_now
 from kernelsearch.report.progress import StudyProgress
@@ -16,12 +16,23 @@ from kernelsearch.report.study import render_study
 from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.search import Budget, Proposer, RandomProposer, StudyResult, SweepProposer, Trial, run_study
-from kernelsearch.spec import Candidate, TargetFolder, Verdict, read_candidate
+from kernelsearch.search import (
+    Budget,
+    EvolveProposer,
+    Proposer,
+    RandomProposer,
+    Space,
+    StudyResult,
+    SweepProposer,
+    Trial,
+    run_study,
+    templates,
+)
+from kernelsearch.spec import Candidate, Target, TargetFolder, Verdict, read_candidate
 from kernelsearch.spec.library import SUFFIXES
 
 FINALISTS = 3
-PROPOSERS = ("sweep", "random")
+PROPOSERS = ("evolve", "sweep", "random")
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     console = open_console(stderr=True)
     with StudyProgress(console) as progress:
         result = run_study(
-            make_proposers(request.proposer, seeds, request.seed),
+            make_proposers(request.proposer, folder.target, seeds, request.seed),
             judge.judge,
             place.ledger,
             context=context,
@@ -57,7 +68,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
             objects=place.objects,
             on_event=progress,
         )
-    console.print(render_study(result))
+    console.print(render_study(result, seeds))
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:
@@ -78,23 +89,36 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
 
 
 def starting_candidates(folder: TargetFolder, language: str, files: tuple[Path, ...]) -> list[Candidate]:
-    """The target's seeds of one language and the user's own files, tunables at their defaults."""
+    """The target's seeds of one language, then the user's: a source at its defaults, or an accepted kernel's folder."""
     name = folder.target.name
     seeds = [read_candidate(name, language, text, stem) for stem, text in folder.seeds(language).items()]
-    for file in files:
-        if file.suffix != SUFFIXES[language]:
-            raise UsageError(f"candidate={str(file)!r}: a {language} candidate's file ends in {SUFFIXES[language]}")
-        seeds.append(read_candidate(name, language, read_source(file), file.stem))
+    seeds += [given_candidate(name, language, file) for file in files]
     if not seeds:
         raise UsageError(f"target={name!r} has no {language} seeds: give a source with --candidate FILE")
     return seeds
 
 
-def make_proposers(name: str, seeds: list[Candidate], seed: int) -> list[Proposer]:
+def given_candidate(target: str, language: str, path: Path) -> Candidate:
+    if (path / PROVENANCE).is_file():
+        kept = read_accepted(path).candidate
+        if (kept.target, kept.language) != (target, language):
+            raise UsageError(f"candidate={str(path)!r}: a {kept.language} kernel for target {kept.target!r}")
+        return replace(kept, origin=path.name)
+    if path.suffix != SUFFIXES[language]:
+        raise UsageError(
+            f"candidate={str(path)!r}: give a {language} source ({SUFFIXES[language]}) or an accepted kernel's folder"
+        )
+    return read_candidate(target, language, read_source(path), path.stem)
+
+
+def make_proposers(name: str, target: Target, seeds: list[Candidate], seed: int) -> list[Proposer]:
+    """The proposer of that name, and random search over the same sources beside it."""
     if name not in PROPOSERS:
         raise UsageError(f"proposer={name!r}: choose from {', '.join(PROPOSERS)}")
-    beside = RandomProposer(seeds, seed + 1)
-    return [SweepProposer(seeds, seed), beside] if name == "sweep" else [beside]
+    if name == "sweep":
+        return [SweepProposer(seeds, seed), RandomProposer(seeds, seed + 1)]
+    beside = RandomProposer([template.candidate for template in templates(target, Space(seeds).seeds)], seed + 1)
+    return [EvolveProposer(seeds, seed, target), beside] if name == "evolve" else [beside]
 
 
 def confirm_best(

@@ -1,12 +1,15 @@
 """The end of a study: the best with its proof, whether the search was worth more than chance, what to do next."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kernelsearch.report.text import count, foreign, format_ratio, name_candidate
 from kernelsearch.report.verdict import render_verdict
-from kernelsearch.search import Reason, StudyResult
+from kernelsearch.search import REJECTED, Reason, StudyResult
+from kernelsearch.spec import Candidate
 
 TELLING_TRIALS = 5
 REASONS: dict[Reason, str] = {
@@ -17,8 +20,8 @@ REASONS: dict[Reason, str] = {
 }
 
 
-def render_study(result: StudyResult) -> RenderableType:
-    """What `optimize` shows at its end."""
+def render_study(result: StudyResult, seeds: Sequence[Candidate] = ()) -> RenderableType:
+    """What `optimize` shows at its end; `seeds` are what the search started from."""
     parts: list[RenderableType] = [Text(""), Text(summarise(result))]
     if result.best is not None:
         parts += [Text(""), foreign(f"Best: {name_candidate(result.best.candidate)}", "bold")]
@@ -26,6 +29,7 @@ def render_study(result: StudyResult) -> RenderableType:
     if len(result.trajectories) > 1:
         parts += [Text(""), _trajectories(result)]
         parts += [Text(sentence) for sentence in compare_with_random(result)]
+    parts += [foreign(sentence) for sentence in compare_with_seeds(result, seeds)]
     parts += [Text(""), Text(advise(result))]
     return Group(*parts)
 
@@ -52,6 +56,23 @@ def compare_with_random(result: StudyResult) -> list[str]:
         return []
     chance = by_name.pop("random").best_low_at(trials)
     return [_compare(name, t.best_low_at(trials), chance, trials) for name, t in by_name.items()]
+
+
+def compare_with_seeds(result: StudyResult, seeds: Sequence[Candidate]) -> list[str]:
+    """What the search added to its starting sources as they were given; empty where none of them was tried."""
+    found = {trial.candidate.digest: trial.score for trial in result.trials}
+    lows = {s.origin: found[s.digest] for s in seeds if s.digest in found}
+    given = {name: low if low > REJECTED else None for name, low in lows.items()}
+    if not given:
+        return []
+    listed = ", ".join(f"{name} {format_ratio(low)}" for name, low in given.items())
+    head = f"Seeds as given: {listed}."
+    start, best = max(lows.values()), result.best
+    if start == REJECTED or best is None:
+        return [head]
+    gain = best.score / start
+    added = f"{format_ratio(gain)} the best of them" if gain > 1 else "no better than the best of them"
+    return [f"{head} Found: {format_ratio(best.score)}, {added} (the best of many trials is partly lucky)."]
 
 
 def advise(result: StudyResult) -> str:

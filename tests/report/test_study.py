@@ -1,5 +1,5 @@
 from kernelsearch.report import StudyProgress, render_study
-from kernelsearch.report.study import advise, compare_with_random
+from kernelsearch.report.study import advise, compare_with_random, compare_with_seeds
 from kernelsearch.search import Budget, StudyEnded, StudyStarted, TrialJudged, TrialStarted
 from tests.report.conftest import make_result, make_trial, show
 
@@ -52,6 +52,23 @@ def test_the_summary_counts_trials_by_status_and_shows_the_best():
 def test_smart_search_is_compared_with_random_search_at_the_same_number_of_trials():
     result = make_result(*[make_trial(8, 1.2)] * 5, *[SLOW] * 5, FAST)
     assert compare_with_random(result) == ["After 5 trials each: sweep 1.200x, random 0.900x."]
+
+
+def test_what_search_added_to_the_seeds_is_said():
+    result = make_result(make_trial(16, 1.2), make_trial(8, 1.5))
+    assert compare_with_seeds(result, [result.trials[0].candidate]) == [
+        "Seeds as given: tiled 1.200x. Found: 1.500x, 1.250x the best of them (the best of many trials is partly lucky)."
+    ]
+
+
+def test_a_search_that_added_nothing_says_so():
+    result = make_result(make_trial(8, 1.5), make_trial(16, 1.2))
+    assert "no better than the best of them" in compare_with_seeds(result, [result.trials[0].candidate])[0]
+
+
+def test_a_seed_that_failed_is_shown_without_a_figure():
+    result = make_result(make_trial(16, None), make_trial(8, 1.5))
+    assert compare_with_seeds(result, [result.trials[0].candidate]) == ["Seeds as given: tiled -."]
 
 
 def test_a_search_no_better_than_chance_says_so():
