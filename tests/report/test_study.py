@@ -56,9 +56,8 @@ def test_smart_search_is_compared_with_random_search_at_the_same_number_of_trial
 
 def test_what_search_added_to_the_seeds_is_said():
     result = make_result(make_trial(16, 1.2), make_trial(8, 1.5))
-    assert compare_with_seeds(result, [result.trials[0].candidate]) == [
-        "Seeds as given: tiled 1.200x. Found: 1.500x, 1.250x the best of them (the best of many trials is partly lucky)."
-    ]
+    (said,) = compare_with_seeds(result, [result.trials[0].candidate])
+    assert said.startswith("Seeds as given: tiled 1.200x. Found: 1.500x, 1.250x the best of them")
 
 
 def test_a_search_that_added_nothing_says_so():
