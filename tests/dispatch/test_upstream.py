@@ -1,6 +1,7 @@
 """Patches on the stand-in of upstream: what they leave as it was, what they refuse, how they go away."""
 
 import importlib
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,13 +13,20 @@ from typing import Any
 import pytest
 import torch
 
-from kernelsearch.dispatch.upstream.apply import Choice, choose_by_dtype, make_patches
+import kernelsearch
+from kernelsearch.dispatch.fingerprint import admission_place
+from kernelsearch.dispatch.store import Store
+from kernelsearch.dispatch.upstream.apply import Choice, admissions, bind_entries, choose_by_dtype, make_patches
 from kernelsearch.dispatch.upstream.hook import PostImport
 from kernelsearch.dispatch.upstream.install import Patches
 from kernelsearch.dispatch.upstream.names import WATCHED
 from kernelsearch.dispatch.upstream.source import symbol_digest
 from kernelsearch.dispatch.upstream.stock import OPTIONAL
-from kernelsearch.dispatch.upstream.table import PATCHES, SOURCES
+from kernelsearch.dispatch.upstream.table import PATCHES, SOURCES, STOCK
+from kernelsearch.errors import UsageError
+from kernelsearch.ledger import Ledger
+from kernelsearch.spec import TargetFolder
+from tests.dispatch.sample import make_accepted
 
 FOLDER = Path(__file__).parent / "upstream"
 Upstream = SimpleNamespace
@@ -131,8 +139,6 @@ def test_a_patch_without_a_kernel_stays_out(upstream: Upstream):
 
 
 def test_kernels_that_span_several_entries_take_their_place(upstream: Upstream):
-    from kernelsearch.dispatch.upstream.table import STOCK
-
     stock, count = STOCK["gpt"](upstream.gpt), Counter()
 
     def counted(entry: str) -> Callable[..., Any]:
@@ -243,3 +249,58 @@ def test_ranks_with_different_kernels_all_refuse(tmp_path: Path):
     ]
     said = [rank.communicate(timeout=100)[0] for rank in ranks]
     assert all("ranks run different kernels" in text for text in said)
+
+
+def test_a_compiled_model_is_one_graph_with_the_patches_in_it(upstream: Upstream):
+    tokens = torch.arange(26).view(2, 13)
+    model = make_model(upstream)
+    before = model(tokens, tokens).detach()
+    patches = identity()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
+    assert torch.equal(compiled(tokens, tokens).detach(), before)
+    assert patches.report()["patched"]["gpt:GPT.forward"]["fallbacks"] == {}
+
+
+@pytest.fixture
+def blend_library(store: Store) -> Path:
+    """A library of the small target with one kernel in the store that was judged by another compiler."""
+    shutil.copytree(FOLDER.parent / "blend", store.library / "blend")
+    store.add(make_accepted(fingerprint={"compiler": "g++ 4"}))
+    return store.library
+
+
+def bind_blend_entry(store: Store, ledger: Ledger) -> tuple[dict, dict[str, str]]:
+    """(calls, reasons) where the small target stands for one of upstream's."""
+    choice = Choice(store.library, store.state_dir, lambda accepted: True, admissions(store.library, ledger))
+    calls, bindings = bind_entries(choice, {"nudge": lambda *arguments, **rates: None})
+    return calls, bindings[0].refused
+
+
+def test_a_kernel_that_was_judged_elsewhere_stays_out_and_says_so(store: Store, blend_library: Path, tmp_path: Path):
+    calls, reasons = bind_blend_entry(store, Ledger(tmp_path / "ledger.jsonl"))
+    assert calls == {} and "not admitted here" in reasons["nudge"]
+
+
+def test_a_kernel_that_was_admitted_here_since_runs(store: Store, blend_library: Path, tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    where = admission_place(TargetFolder(blend_library / "blend").contract_digest)
+    body = {"candidate": make_accepted().digest, "where": where, "dtype": "float32", "admitted": True}
+    ledger.append("admission", body)
+    state = torch.zeros(5)
+    bind_blend_entry(store, ledger)[0]["nudge"](torch.ones(5), torch.ones(5), state, step=1, lr=1.0)
+    assert torch.equal(state, torch.ones(5))
+
+
+def test_apply_does_nothing_where_it_is_turned_off(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KERNELSEARCH", "0")
+    monkeypatch.setenv("KERNELSEARCH_HOME", str(tmp_path))
+    before = train(upstream)
+    patches = kernelsearch.apply(is_identity=True)
+    assert all_equal(before, train(upstream))
+    assert patches.report()["kernels"] == {} and patches.report()["original_calls"] == {}
+    patches.restore()
+
+
+def test_apply_refuses_an_unknown_choice():
+    with pytest.raises(UsageError, match="kernels='fastest'"):
+        kernelsearch.apply(kernels="fastest")

@@ -28,11 +28,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Choice:
-    """Which kernels may run: those of the store that `is_eligible` admits, for each dtype the best."""
+    """Which kernels may run: of those that are eligible the best that `admit` says was judged here, for each dtype."""
 
     library: Path
     state_dir: Path
     is_eligible: Callable[[Accepted], bool]
+    admit: Callable[[Accepted], bool] = lambda accepted: True
     shadow: Shadow | None = None
 
 
@@ -54,13 +55,9 @@ def apply(
         raise UsageError(f"kernels={kernels!r}: choose from {', '.join(CHOICES)}")
     library = library_path()
     chosen = select(is_promoted_only=kernels == "promoted", digests=[] if kernels == "none" else None)
-    was_admitted = admissions(library, Ledger(state_dir / "ledger.jsonl"))
-    choice = Choice(
-        library,
-        state_dir,
-        lambda accepted: chosen(accepted) and was_admitted(accepted),
-        None if shadow is None else Shadow(shadow, state_dir / "breaches"),
-    )
+    admit = admissions(library, Ledger(state_dir / "ledger.jsonl"))
+    watcher = None if shadow is None else Shadow(shadow, state_dir / "breaches")
+    choice = Choice(library, state_dir, chosen, admit, watcher)
     name = package if isinstance(package, str) else package.__name__
     patches = make_patches(choice, name, is_identity=is_identity, trusted=trusted or {})
     patches.install_when_imported()
@@ -85,9 +82,9 @@ def bind_entries(choice: Choice, stock: Stock) -> tuple[dict[str, Callable[..., 
             store,
             device="cpu",
             dtype=dtype,
-            admit=lambda accepted: True,
+            admit=choice.admit,
             cache_dir=choice.state_dir / "cache",
-            is_eligible=choice.is_eligible,
+            is_eligible=prefer_admitted(choice, store, dtype),
             baselines=stock,
             shadow=choice.shadow,
         )
@@ -99,6 +96,22 @@ def bind_entries(choice: Choice, stock: Stock) -> tuple[dict[str, Callable[..., 
         if found:
             calls[entry] = choose_by_dtype(found)
     return calls, list(by_dtype.values())
+
+
+def prefer_admitted(choice: Choice, store: Store, dtype: str) -> Callable[[Accepted], bool]:
+    """Admitted kernels; of a target without one also the others, so that the report says why none runs."""
+
+    def is_first(accepted: Accepted) -> bool:
+        return choice.is_eligible(accepted) and choice.admit(accepted)
+
+    @functools.cache
+    def has_admitted(target: str) -> bool:
+        return store.best(target, "cpu", dtype, is_first) is not None
+
+    def is_eligible(accepted: Accepted) -> bool:
+        return is_first(accepted) or (choice.is_eligible(accepted) and not has_admitted(accepted.candidate.target))
+
+    return is_eligible
 
 
 def choose_by_dtype(calls: Mapping[torch.dtype, Callable[..., Any]]) -> Callable[..., Any]:

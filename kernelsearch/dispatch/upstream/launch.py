@@ -52,7 +52,7 @@ def install_later(order: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
         state = Path(order["state_dir"])
         shadow = None if order["shadow"] is None else Shadow(order["shadow"], state / "breaches")
         is_eligible = select(is_promoted_only=False, digests=order["digests"])
-        choice = Choice(Path(order["library"]), state, is_eligible, shadow)
+        choice = Choice(Path(order["library"]), state, is_eligible, shadow=shadow)
         return make_patches(choice, PACKAGE, is_identity=order["identity"], trusted=order["trusted"])
 
     def install(module: ModuleType) -> None:
