@@ -48,10 +48,11 @@ def renormalize(x_KMN: Tensor) -> Tensor:
 def even_out_variance(x_KMN: Tensor, second_moment: Tensor, beta2: float) -> Tensor:
     """Divide each row (M >= N) or column by its running root mean square, keeping the Frobenius norm.
 
-    Updates second_moment, of shape (K, M, 1) or (K, 1, N), in place.
+    Updates second_moment, of shape (K, M, 1) or (K, 1, N) or any view of that, in place.
     """
     axis = -1 if x_KMN.size(-2) >= x_KMN.size(-1) else -2
     mean_square = x_KMN.float().square().mean(dim=axis, keepdim=True)
+    second_moment = second_moment.view_as(mean_square)
     second_moment.lerp_(mean_square.to(second_moment.dtype), 1 - beta2)
     scale = second_moment.clamp_min(1e-10).rsqrt()
     size = x_KMN.size(axis)
@@ -71,7 +72,7 @@ def muon_step(
     momentum: float,
     beta2: float,
     weight_decay: float,
-    matmul_dtype: torch.dtype,
+    matmul_dtype: torch.dtype = torch.float32,
 ) -> None:
     """One Muon step in place on params, both state tensors and grads, which serves as scratch.
 
