@@ -3,12 +3,12 @@
 //   ks::multiply(a, b, [&](int64_t i, int64_t j, ks::Vec sums, int64_t count) { ... });
 //
 // gives the sums over k of a(i, k) b(k, j) for `count` neighbours of a row from (i, j) on, each element once; what they
-// become (scaled, added, activated, narrowed) is the caller's. Rows of B side by side make a panel of TILE_COLUMNS, rows
-// of A one of TILE_ROWS, both with k outermost, so the innermost loop reads two streams (Goto and van de Geijn, "Anatomy
-// of High-Performance Matrix Multiplication", 2008). k is not split: a sum stays in its register from start to end, so
-// that an element's order of summation, and with it every bit, is the same whatever the shape of the rest, the number of
-// threads, and whether the call comes from inside a parallel region, where it runs on the calling thread alone.
-// bfloat16 is widened while it is packed. Written from the equations.
+// become (scaled, added, activated, narrowed) is the caller's. Columns of B side by side make a panel of TILE_COLUMNS,
+// rows of A one of TILE_ROWS, both with k outermost, so that the innermost loop reads two streams (Goto and van de
+// Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008). k is not split: a sum stays in its register from
+// start to end, so that an element's order of summation, and with it every bit, is the same whatever the shape of the
+// rest, the number of threads, and whether the call comes from inside a parallel region, where it runs on the calling
+// thread alone. bfloat16 is widened while it is packed. Written from the equations.
 #pragma once
 
 #include <kernelsearch/simd.h>
@@ -25,7 +25,7 @@ constexpr int TILE_COLUMNS = TILE_VECTORS * LANES;
 constexpr int TILE_ROWS = LANES == 16 ? 12 : 6;
 constexpr int ROW_STEP = TILE_ROWS / 3;            // the last tile of a column has a multiple of this many rows
 constexpr std::int64_t BLOCK_BYTES = 256 << 10;    // of A, beside a panel of B, in a second-level cache of 512 KiB
-constexpr std::int64_t STREAMED_BYTES = 2 << 20;   // an A beyond this is packed block by block, each just before its use
+constexpr std::int64_t STREAMED_BYTES = 2 << 20;   // a larger A is packed block by block, each just before its use
 constexpr std::int64_t SMALLEST_SHARE = 64 << 10;  // multiply-adds for which waking a thread pays
 
 // Element (i, j) lies at data[i * stride + j], or at data[j * stride + i] where the matrix is transposed.
@@ -268,7 +268,8 @@ inline void mirror(float* c, std::int64_t size, std::int64_t stride) {
         for (std::int64_t j = i; j < size; j += LANES) {
             const std::int64_t wide = std::min<std::int64_t>(LANES, size - j);
             Vec square[LANES];
-            for (std::int64_t r = 0; r < LANES; r++) square[r] = r < high ? read(c + (i + r) * stride + j, wide) : Vec{};
+            for (std::int64_t r = 0; r < LANES; r++)
+                square[r] = r < high ? read(c + (i + r) * stride + j, wide) : Vec{};
             transpose(square);
             for (std::int64_t r = 0; r < wide; r++) {
                 const std::int64_t count = j > i ? high : r;
