@@ -47,3 +47,9 @@ def test_promoted_kernels_run(build: Build, store: Store):
 def test_an_unknown_choice_is_refused(build: Build):
     with pytest.raises(UsageError, match="which='fastest'"):
         build(which="fastest")
+
+
+def test_a_rate_of_shadow_mode_reaches_the_kernels(build: Build):
+    ops, report = build(which="accepted", shadow=1.0)
+    ops["nudge"](torch.ones(5), torch.ones(5), torch.zeros(5), step=1, lr=1.0)
+    assert report()["kernels"]["nudge"]["shadow"]["checks"] == 1
