@@ -1,4 +1,4 @@
-// Head and soft-capped cross-entropy in four products: the forward keeps one number a row, the backward makes the logits
+// Head and soft-capped cross-entropy in four products: the forward keeps one number a row, the backward makes logits
 // again, a cache-sized block of rows at a time.
 //
 //   l = x W^T,  z_j = 15 tanh(l_j / 15),  loss = log sum_j exp(z_j) - z_t
@@ -6,17 +6,17 @@
 //   al. 2024, https://arxiv.org/abs/2411.09009; cap: Gemma 2, https://arxiv.org/abs/2408.00118)
 //
 // With r_j = 1 / (2^(2 l_j log2(e) / 15) + 1):  tanh = 1 - 2 r,  z_j - 15 = -30 r_j,  1 - tanh^2 = 4 r (1 - r). The cap
-// bounds z, so 15 is a safe shift: no maximum is searched. Both passes work on register tiles of the first product.
+// bounds z, so 15 is a safe shift: no maximum is searched.
 //
 // Exponentials are bounded, so they need no guards: 2^t = 2^floor(t) (1 + f q(f)), f = t - floor(t), with q a minimax
 // polynomial of degree 5 that is off by 8e-8 relative; rounding a capped logit to float32 moves exp(z) by up to 9e-7.
 //
 // Threads own groups of rows in all products but the last, and groups of the vocabulary there; blocks have the same
-// bounds for any number of threads, so bits do not depend on it. Layout: x (N, C), weight (V, C), row-major. All sums in
-// float32, g as well; one rounding at each store. Written from the equations.
+// bounds for any number of threads, so bits do not depend on it. Layout: x (N, C), weight (V, C), row-major. All sums
+// in float32, g as well; one rounding at each store. Written from the equations.
 //
-// tune: CHUNK in 384 192 768
-// tune: GROUP in 48 24 96
+// tune: CHUNK in 384 768 192
+// tune: GROUP in 24 48 96
 // tune: DEPTH in 1024 512 4096
 // saves: weight_sum float32 N
 
@@ -81,29 +81,34 @@ struct Head {
           by_vocabulary(matrix(weight, V, C)) {}
 };
 
-// Sums of w, and the targets' r, of rows [begin, begin + count).
-void sum_weights(const Head& head, int64_t begin, int64_t count, float* sums, float* r_t) {
+// Logits of rows [begin, begin + count).
+void make_logits(const Head& head, int64_t begin, int64_t count, float* logits) {
     const RowPanels rows(matrix(head.x + begin * head.C, count, head.C));
-    std::fill_n(sums, count * LANES, 0.0f);
-    multiply(rows, head.by_vocabulary, [&](int64_t i, int64_t j, Vec logits, int64_t valid) {
-        const Vec r = complement(logits), w = valid < LANES ? keep_first(weight_of(r), valid) : weight_of(r);
-        const int64_t target = head.targets[begin + i] - j;
-        if (target >= 0 && target < valid) r_t[i] = r[target];
-        store(sums + i * LANES, load(sums + i * LANES) + w);
+    multiply(rows, head.by_vocabulary, [&](int64_t i, int64_t j, Vec part, int64_t) {
+        store(logits + i * head.stride + j, part);
     });
 }
 
-// g of rows [begin, begin + count); `factors` are their 4 dloss / S, 0 where ignored.
-void make_gradients(const Head& head, int64_t begin, int64_t count, const float* weight_sums, const float* factors,
-                    float* g) {
-    const RowPanels rows(matrix(head.x + begin * head.C, count, head.C));
-    multiply(rows, head.by_vocabulary, [&](int64_t i, int64_t j, Vec logits, int64_t valid) {
-        const Vec r = complement(logits);
-        Vec w = weight_of(r);
-        const int64_t target = head.targets[begin + i] - j;
-        if (target >= 0 && target < valid) w[target] -= weight_sums[i];
-        store(g + i * head.stride + j, w * (r - r * r) * factors[i]);
-    });
+// S, the sum of w of a row.
+float sum_of_row(const float* logits, int64_t V) {
+    Vec sums[2] = {};
+    int64_t j = 0;
+    for (; j + 2 * LANES <= V; j += 2 * LANES)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) sums[half] += weight_of(complement(load(logits + j + half * LANES)));
+    for (; j < V; j += LANES) sums[0] += keep_first(weight_of(complement(load(logits + j))), V - j);
+    return sum(sums[0] + sums[1]);
+}
+
+// Logits of a row to g, in place.
+void make_gradients(float* row, int64_t V, int64_t target, float weight_sum, float dloss) {
+    const float factor = 4.0f * dloss / weight_sum;
+    const Vec own = complement(broadcast(row[target]));
+    for (int64_t j = 0; j < V; j += LANES) {
+        const Vec r = complement(load(row + j));
+        store(row + j, weight_of(r) * factor * (r - r * r));
+    }
+    row[target] = ((weight_of(own) - weight_sum) * factor * (own - own * own))[0];
 }
 
 // dx of some rows from their g.
@@ -128,7 +133,8 @@ void make_dx(const Head& head, const std::deque<ColumnPanels>& by_channel, int64
 // Adds to dW what `rows` rows from `first` give.
 void add_dweight(const Head& head, int64_t first, int64_t rows, const float* g, float* dweight) {
     const ColumnPanels x_columns(matrix(head.x + first * head.C, rows, head.C).transposed());
-#pragma omp parallel for schedule(dynamic)
+    const int threads = usable_threads(rows * head.C * head.V);
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int64_t v = 0; v < head.V; v += VOCABULARY_GROUP) {
         const int64_t count = std::min(VOCABULARY_GROUP, head.V - v);
         const RowPanels g_columns(Matrix<float>{g + v, rows, count, head.stride}.transposed());
@@ -145,18 +151,22 @@ extern "C" void linear_softcap_cross_entropy_forward(const scalar_t* x, const sc
                                                      float* loss, float* weight_sum, int64_t N, int64_t C, int64_t V,
                                                      int64_t vocab_size) {
     const Head head(x, weight, targets, N, C, std::min(V, vocab_size));
-#pragma omp parallel
+    const int threads = usable_threads(N * C * head.V);
+#pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        Scratch sums(GROUP * LANES);
-        float r_t[GROUP] = {};
+        Scratch logits(GROUP * head.stride);
 #pragma omp for schedule(dynamic)
         for (int64_t begin = 0; begin < N; begin += GROUP) {
             const int64_t count = std::min<int64_t>(GROUP, N - begin);
-            sum_weights(head, begin, count, sums, r_t);
+            make_logits(head, begin, count, logits);
             for (int64_t i = 0; i < count; i++) {
-                weight_sum[begin + i] = sum(load(sums + i * LANES));
-                const float cost = std::log(weight_sum[begin + i]) + 2.0f * CAP * r_t[i];
-                loss[begin + i] = targets[begin + i] < 0 ? 0.0f : cost;
+                const int64_t row = begin + i;
+                const float* own = logits + i * head.stride;
+                loss[row] = 0.0f;
+                weight_sum[row] = 1.0f;
+                if (targets[row] < 0) continue;
+                weight_sum[row] = sum_of_row(own, head.V);
+                loss[row] = std::log(weight_sum[row]) + 2.0f * CAP * complement(broadcast(own[targets[row]]))[0];
             }
         }
     }
@@ -174,25 +184,30 @@ extern "C" void linear_softcap_cross_entropy_backward(const scalar_t* x, const s
     const int64_t chunk = std::min<int64_t>(CHUNK, N);
     Scratch g(chunk * head.stride), dweight_sums(head.V * C);
     std::fill_n(static_cast<float*>(dweight_sums), head.V * C, 0.0f);
+    const int threads = usable_threads(chunk * C * head.V);
     for (int64_t first = 0; first < N; first += chunk) {
         const int64_t rows = std::min(chunk, N - first);
-#pragma omp parallel
+#pragma omp parallel num_threads(threads) if (threads > 1)
         {
             Scratch sums(GROUP * C);
-            float factors[GROUP];
 #pragma omp for schedule(dynamic)
             for (int64_t begin = 0; begin < rows; begin += GROUP) {
                 const int64_t count = std::min<int64_t>(GROUP, rows - begin), row = first + begin;
-                for (int64_t i = 0; i < count; i++)
-                    factors[i] = targets[row + i] < 0 ? 0.0f : 4.0f * dloss[row + i] / weight_sum[row + i];
                 float* g_rows = g + begin * head.stride;
-                make_gradients(head, row, count, weight_sum + row, factors, g_rows);
+                make_logits(head, row, count, g_rows);
+                for (int64_t i = 0; i < count; i++) {
+                    float* own = g_rows + i * head.stride;
+                    if (targets[row + i] < 0)
+                        std::fill_n(own, head.V, 0.0f);
+                    else
+                        make_gradients(own, head.V, targets[row + i], weight_sum[row + i], dloss[row + i]);
+                }
                 make_dx(head, by_channel, count, g_rows, sums, dx + row * C);
             }
         }
         add_dweight(head, first, rows, g, dweight_sums);
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t v = 0; v < V; v++)
         for (int64_t c = 0; c < C; c += LANES) {
             const int64_t valid = std::min<int64_t>(LANES, C - c);

@@ -6,9 +6,9 @@
 //   https://arxiv.org/abs/2411.09009; cap: Gemma 2, https://arxiv.org/abs/2408.00118)
 //
 // With r_j = 1 / (2^(2 l_j log2(e) / 15) + 1):  tanh = 1 - 2 r,  z_j - 15 = -30 r_j,  1 - tanh^2 = 4 r (1 - r). The cap
-// bounds z, so 15 is a safe shift. What a tile of the first product leaves is therefore u_j = w_j (r_j - r_j^2),
-// w_j = exp(z_j - 15), without knowing the row's sum S of w. The factor f = 4 / S of a row is applied where it is cheap:
-// dx = f (u W), dW = u^T (f x). Only the target's element needs S: u_t = (w_t - S) (r_t - r_t^2).
+// bounds z, so 15 is a safe shift. One sweep over a row of logits therefore makes u_j = w_j (r_j - r_j^2) in place,
+// w_j = exp(z_j - 15), without knowing the row's sum S of w. The factor f = 4 / S of a row is applied where that is
+// cheap: dx = f (u W), dW = u^T (f x). Only the target's element needs S: u_t = (w_t - S) (r_t - r_t^2).
 //
 // Exponentials are bounded, so they need no guards: 2^t = 2^floor(t) (1 + f q(f)), f = t - floor(t), with q a minimax
 // polynomial of degree 5 that is off by 8e-8 relative; rounding a capped logit to float32 moves exp(z) by up to 9e-7.
@@ -17,11 +17,11 @@
 // mean has; otherwise the rows are gone through again, with f times dloss.
 //
 // Threads own groups of rows in the first two products and groups of the vocabulary in the third; blocks have the same
-// bounds for any number of threads, so bits do not depend on it. Layout: x (N, C), weight (V, C), row-major. All sums in
-// float32, u as well; one rounding at each store. Written from the equations.
+// bounds for any number of threads, so bits do not depend on it. Layout: x (N, C), weight (V, C), row-major. All sums
+// in float32, u as well; one rounding at each store. Written from the equations.
 //
-// tune: CHUNK in 384 192 768
-// tune: GROUP in 48 24 96
+// tune: CHUNK in 384 768 192
+// tune: GROUP in 24 48 96
 // tune: DEPTH in 1024 512 4096
 // saves: dx_of_one float32 N C
 // saves: dweight_of_one float32 V C
@@ -92,17 +92,32 @@ struct Head {
     }
 };
 
-// u of rows [begin, begin + count), and each row's S; `logit_t` receives the targets' logits.
-void make_unscaled(const Head& head, int64_t begin, int64_t count, float* u, float* sums, float* logit_t) {
+// Logits of rows [begin, begin + count).
+void make_logits(const Head& head, int64_t begin, int64_t count, float* logits) {
     const RowPanels rows(matrix(head.x + begin * head.C, count, head.C));
-    std::fill_n(sums, count * LANES, 0.0f);
-    multiply(rows, head.by_vocabulary, [&](int64_t i, int64_t j, Vec logits, int64_t valid) {
-        const int64_t target = head.targets[begin + i] - j;
-        if (target >= 0 && target < valid) logit_t[i] = logits[target];
-        const Vec r = complement(logits), w = valid < LANES ? keep_first(weight_of(r), valid) : weight_of(r);
-        store(u + i * head.stride + j, w * (r - r * r));
-        store(sums + i * LANES, load(sums + i * LANES) + w);
+    multiply(rows, head.by_vocabulary, [&](int64_t i, int64_t j, Vec part, int64_t) {
+        store(logits + i * head.stride + j, part);
     });
+}
+
+// Logits of a row to u, in place; returns S.
+float make_unscaled(float* row, int64_t V) {
+    Vec sums[2] = {};
+    int64_t j = 0;
+    for (; j + 2 * LANES <= V; j += 2 * LANES)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            float* at = row + j + half * LANES;
+            const Vec r = complement(load(at)), w = weight_of(r);
+            store(at, w * (r - r * r));
+            sums[half] += w;
+        }
+    for (; j < V; j += LANES) {
+        const Vec r = complement(load(row + j)), w = weight_of(r);
+        store(row + j, w * (r - r * r));
+        sums[0] += keep_first(w, V - j);
+    }
+    return sum(sums[0] + sums[1]);
 }
 
 // dx of one for some rows whose u is complete; `factors` are the rows' f.
@@ -126,33 +141,40 @@ void sweep(const Head& head, const float* dloss, float* loss, float* dx, float* 
     std::fill_n(dweight, head.V * C, 0.0f);
     const int64_t chunk = std::min<int64_t>(CHUNK, N);
     Scratch u(chunk * head.stride), scaled(chunk * C);
+    const int threads = usable_threads(chunk * C * head.V);
     for (int64_t first = 0; first < N; first += chunk) {
         const int64_t rows = std::min(chunk, N - first);
-#pragma omp parallel
+#pragma omp parallel num_threads(threads) if (threads > 1)
         {
-            Scratch sums(GROUP * LANES);
-            float logit_t[GROUP] = {}, factors[GROUP];
+            float factors[GROUP];
 #pragma omp for schedule(dynamic)
             for (int64_t begin = 0; begin < rows; begin += GROUP) {
                 const int64_t count = std::min<int64_t>(GROUP, rows - begin);
                 float* u_rows = u + begin * head.stride;
-                make_unscaled(head, first + begin, count, u_rows, sums, logit_t);
+                make_logits(head, first + begin, count, u_rows);
                 for (int64_t i = 0; i < count; i++) {
                     const int64_t row = first + begin + i, target = head.targets[row];
-                    const float total = sum(load(sums + i * LANES));
-                    const float r = complement(broadcast(logit_t[i]))[0];
-                    if (target >= 0) u_rows[i * head.stride + target] = (weight_of(broadcast(r))[0] - total) * (r - r * r);
-                    if (loss != nullptr) loss[row] = target < 0 ? 0.0f : std::log(total) + 2.0f * CAP * r;
-                    factors[i] = target < 0 ? 0.0f : 4.0f / total;
+                    float *u_row = u_rows + i * head.stride, *scaled_row = scaled + (begin + i) * C;
+                    factors[i] = 0.0f;
+                    if (loss != nullptr) loss[row] = 0.0f;
+                    std::fill_n(scaled_row, C, 0.0f);
+                    if (target < 0) {
+                        std::fill_n(u_row, head.V, 0.0f);
+                        continue;
+                    }
+                    const Vec r = complement(broadcast(u_row[target]));
+                    const float total = make_unscaled(u_row, head.V);
+                    u_row[target] = ((weight_of(r) - total) * (r - r * r))[0];
+                    if (loss != nullptr) loss[row] = std::log(total) + 2.0f * CAP * r[0];
+                    factors[i] = 4.0f / total;
                     const float upstream = dloss == nullptr ? factors[i] : factors[i] * dloss[row];
-                    for (int64_t c = 0; c < C; c++)
-                        scaled[(begin + i) * C + c] = target < 0 ? 0.0f : upstream * to_float(head.x[row * C + c]);
+                    for (int64_t c = 0; c < C; c++) scaled_row[c] = upstream * to_float(head.x[row * C + c]);
                 }
                 if (dx != nullptr) make_dx(head, count, u_rows, factors, dx + (first + begin) * C);
             }
         }
         const ColumnPanels scaled_columns(matrix<float>(scaled, rows, C).transposed());
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
         for (int64_t v = 0; v < head.V; v += VOCABULARY_GROUP) {
             const int64_t count = std::min(VOCABULARY_GROUP, head.V - v);
             const RowPanels u_columns(Matrix<float>{u + v, rows, count, head.stride}.transposed());
@@ -194,7 +216,8 @@ extern "C" void linear_softcap_cross_entropy_backward(const scalar_t* x, const s
                                                       const float*, const float* dx_of_one, const float* dweight_of_one,
                                                       const float* dloss, scalar_t* dx, scalar_t* dweight, int64_t N,
                                                       int64_t C, int64_t V, int64_t vocab_size) {
-#pragma omp parallel for schedule(static)
+    const int threads = usable_threads(std::max(N, V) * C);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t i = 0; i < N; i++) {
         if (targets[i] < 0)
             std::fill_n(dx + i * C, C, scalar_t{});
@@ -210,7 +233,7 @@ extern "C" void linear_softcap_cross_entropy_backward(const scalar_t* x, const s
         factor = 1.0f;
     }
     const float* sums = is_common ? dweight_of_one : static_cast<const float*>(again);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t v = 0; v < V; v++) {
         if (v < used)
             store_scaled(sums + v * C, factor, C, dweight + v * C);
