@@ -60,6 +60,8 @@ def refuse(request: Request) -> None:
         raise UsageError("command='': say what to run after --, such as -- -m scripts.base_train --depth=4")
     if request.shadow is not None and not 0 < request.shadow <= 1:
         raise UsageError(f"shadow={request.shadow:g}: give a share of the calls above 0 and at most 1")
+    if request.json_file is not None and not request.json_file.absolute().parent.is_dir():
+        raise UsageError(f"json={str(request.json_file)!r}: its folder does not exist; make it first")
 
 
 def make_order(request: Request) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_identity_gives_the_losses_of_a_run_that_is_turned_off(tmp_path: Path):
         ({"repo": Path("/nonexistent")}, "repo='/nonexistent'"),
         ({"command": ()}, "after --"),
         ({"shadow": 2.0}, "shadow=2"),
+        ({"json_file": Path("/nonexistent/ran.json")}, "json='/nonexistent"),
     ],
 )
 def test_a_request_that_cannot_run_is_refused_before_anything_starts(fields: dict, message: str):
