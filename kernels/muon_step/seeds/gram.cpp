@@ -13,8 +13,8 @@
 // Worst error of params over the judge's hard regimes (columns of very unequal length, low rank), in shares of its
 // limit: 0.33 plain, 0.37 with restarts after 1 and 3, 1.1 after 2 and 4, 1.4 after 2 alone, 14 with none (2026-11-23).
 // A thread takes a matrix from start to end; matrices left over when there are fewer than threads are shared by all.
-// Sums of squares are float32 along a row, float64 across rows. Layout: (K, M, N) row-major; s is (K, max(M, N)). Written
-// from the equations.
+// Sums of squares are float32 along a row, float64 across rows. Layout: (K, M, N) row-major; s is (K, max(M, N)).
+// Written from the equations.
 //
 // tune: RESTARTS in 10 20 4
 // tune: SHARED in 0 1
@@ -55,7 +55,7 @@ struct Step {
 
 template <class Body>
 inline void for_rows(int64_t rows, int64_t columns, const Body& body) {
-    const int threads = usable_threads(rows * columns);
+    const int threads = usable_threads(rows * columns * 16);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t i = 0; i < rows; i++) body(i);
 }

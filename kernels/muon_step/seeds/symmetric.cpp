@@ -47,7 +47,7 @@ struct Step {
 
 template <class Body>
 inline void for_rows(int64_t rows, int64_t columns, const Body& body) {
-    const int threads = usable_threads(rows * columns);
+    const int threads = usable_threads(rows * columns * 16);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t i = 0; i < rows; i++) body(i);
 }

@@ -26,7 +26,7 @@ constexpr int TILE_ROWS = LANES == 16 ? 12 : 6;
 constexpr int ROW_STEP = TILE_ROWS / 3;            // the last tile of a column has a multiple of this many rows
 constexpr std::int64_t BLOCK_BYTES = 256 << 10;    // of A, beside a panel of B, in a second-level cache of 512 KiB
 constexpr std::int64_t STREAMED_BYTES = 2 << 20;   // a larger A is packed block by block, each just before its use
-constexpr std::int64_t SMALLEST_SHARE = 64 << 10;  // multiply-adds for which waking a thread pays
+constexpr std::int64_t SMALLEST_SHARE = 1 << 19;   // multiply-adds for which waking a thread pays: some 10 us
 
 // Element (i, j) lies at data[i * stride + j], or at data[j * stride + i] where the matrix is transposed.
 template <class T>
@@ -82,7 +82,7 @@ class Panels {
     void pack(const Matrix<T>& source) {
         rows_ = source.rows;
         depth_ = source.columns;
-        const int threads = usable_threads(rows_ * depth_ * 4);
+        const int threads = usable_threads(rows_ * depth_ * 16);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
         for (std::int64_t p = 0; p < count(); p++) {
             if (source.is_transposed)
@@ -261,7 +261,7 @@ void multiply(const Matrix<A>& a, const Matrix<B>& b, const Store& store_sums, P
 
 // c(j, i) = c(i, j) for i < j: completes a symmetric product of which Part::UPPER was computed.
 inline void mirror(float* c, std::int64_t size, std::int64_t stride) {
-    const int threads = usable_threads(size * size);
+    const int threads = usable_threads(size * size * 16);
 #pragma omp parallel for schedule(static, 1) num_threads(threads) if (threads > 1)
     for (std::int64_t i = 0; i < size; i += LANES) {
         const std::int64_t high = std::min<std::int64_t>(LANES, size - i);
