@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.verify.arithmetic import Arithmetic
+from tests.verify.emulation_streams import backout_norm, smear_embed, value_mix
 
+__all__ = ("backout_norm", "smear_embed", "value_mix")  # the others are defined here
 EPSILON, CAP, QK_SCALE = 2.0**-23, 15.0, 1.2
 Tensors = dict[str, Tensor]
 
