@@ -31,7 +31,7 @@ from kernelsearch.spec import Candidate, TargetFolder, read_candidate, saved_ten
 
 FOLDER = Path(__file__).parent / "spaces"
 DTYPE = "float32"
-ROUNDS = 6
+ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ SPACES = {
     "mix_norm": Plan(
         "mix_norm",
         16,
-        ("tiny/mix_norm", "tiny/rms_norm-N6144-C64"),
+        ("tiny/mix_norm", "tiny/rms_norm"),
         {
             "rows": {"BLOCK_ROWS": (32, 2, 8, 128, 512), "UNROLL": (4, 1, 2, 8)},
             "row_groups": {"GROUP": (4, 1, 2, 8, 16)},
@@ -102,7 +102,9 @@ def time_functions(
     rng = np.random.default_rng()
     functions: dict[str, float] = {}
     baseline: dict[str, float] = {}
-    for workload in (w for w in folder.workloads("tiny", DTYPE) if w.name in plan.workloads):
+    workloads = [w for w in folder.workloads("tiny", DTYPE) if w.name in plan.workloads]
+    assert {w.entry for w in workloads} == {entry.name for entry in folder.target.entries}, f"{plan.workloads}"
+    for workload in workloads:
         contest = Contest(
             folder, candidate, workload, opponent, cache_dir=place.cache_dir, threads=place.threads, rng=rng
         )
