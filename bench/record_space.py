@@ -137,6 +137,7 @@ def listen(contest: Contest) -> dict[str, list[float]]:
 
 
 def measure(name: str, plan: Plan, folder: TargetFolder, place: Workplace, seconds: float) -> None:
+    FOLDER.mkdir(exist_ok=True)
     path, every = FOLDER / f"{name}.json", bindings(plan, folder)
     old = json.loads(path.read_text()) if path.exists() else {"functions_us": {}, "baseline_us": {}}
     functions, baseline = old["functions_us"], old["baseline_us"]
