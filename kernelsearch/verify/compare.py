@@ -48,6 +48,7 @@ class Answer:
     `condition` is the magnitude c, `stored` the magnitude d (None: nothing may be stored), `terms` the number n of
     roundings on an element's way, `is_repeating` whether they may all go the same way; `accumulator` and `storage` are
     the unit roundoffs u_acc and u_store. `is_benign`: values drawn independently, so that roundings average out.
+    `is_scaled_by_row`: what is stored of a row (leading axis) is scaled by one number.
     """
 
     exact: Tensor
@@ -59,6 +60,7 @@ class Answer:
     stored: Tensor | None = None
     is_repeating: bool = False
     is_benign: bool = False
+    is_scaled_by_row: bool = False
 
     @property
     def growth(self) -> float:
@@ -109,21 +111,41 @@ def scaled_errors(y: Tensor, answer: Answer) -> Errors:
     nearest = exact.to(y.dtype).double()
     values = y[finite].double()
     error = (values - exact).div_(scale)
-    # Against o rounded, not o: x * 1.0003 is x again in bfloat16 whatever x is, and leans as far as rounding can.
-    lean = (values - nearest).mul_(exact.sign()).div_(scale)
     allowed = RULE.rms_of_rounding**2 * _mean_square((nearest - exact).div_(scale))
     # One number stored many times may be off by its whole unit, each time alike: 1/255 is, in bfloat16.
     share = 1.0 if answer.is_repeating else RULE.rms
     allowed += _mean_square((share * stored + RULE.rms * accumulated) / scale)
     # Few values have no reliable mean: one of them may be as far off as the largest may.
-    distinct = _distinct(exact)
+    bias, allowed_bias = _lean(answer, finite, values - nearest, accumulated, scale) if answer.is_benign else (0.0, 0.0)
     return Errors(
         largest=float(error.abs().max()),
         rms=sqrt(_mean_square(error)),
-        allowed_rms=sqrt(allowed + RULE.largest**2 / distinct),
-        bias=abs(float(lean.mean())),
-        allowed_bias=RULE.rms * float((accumulated / scale).mean()) + RULE.bias * sqrt(_mean_square(lean) / distinct),
+        allowed_rms=sqrt(allowed + RULE.largest**2 / _distinct(exact)),
+        bias=bias,
+        allowed_bias=allowed_bias,
     )
+
+
+def _lean(answer: Answer, finite: Tensor, distance: Tensor, accumulated: Tensor, scale: Tensor) -> tuple[float, float]:
+    """How far results lean away from zero or towards it, and how far they may; a zero leans neither way.
+
+    `distance` is from o rounded, not o: x * 1.0003 is x again in bfloat16 whatever x is, and leans as far as rounding
+    can.
+    """
+    exact = answer.exact[finite]
+    signed = exact != 0
+    if not signed.any():
+        return 0.0, 0.0
+    lean = distance.mul_(exact.sign()).div_(scale)
+    values = lean[signed]
+    variance = _mean_square(values) / _distinct(exact[signed])
+    if answer.is_scaled_by_row:
+        # A stored number s scaled by g is off by how s g falls between two numbers: for one g, the same way for most s.
+        rows = torch.zeros_like(answer.exact).masked_scatter_(finite, lean).flatten(1)
+        means = rows[answer.exact.flatten(1).ne(0).any(1)].mean(dim=1)
+        variance = max(variance, _mean_square(means) / len(means))
+    allowed = RULE.rms * float((accumulated / scale)[signed].mean()) + RULE.bias * sqrt(variance)
+    return abs(float(values.mean())), allowed
 
 
 def _distinct(exact: Tensor) -> float:
