@@ -72,8 +72,8 @@ def relu2(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors
 
 
 def relu2_mlp(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
-    dtype = inputs["x"].dtype
-    x, fc, proj = (way.read(inputs[name]) for name in ("x", "fc", "proj"))
+    dtype = inputs["input"].dtype
+    x, fc, proj = (way.read(inputs[name]) for name in ("input", "fc", "proj"))
     dout = way.read(gradients["dprojected"])
     positive = way.keep_as("h", way.product(x, fc.T)).relu()
     activated = way.keep_as("a", positive * positive)
@@ -81,7 +81,7 @@ def relu2_mlp(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Ten
     dh = way.keep_as("dh", 2 * positive * da)
     found = {
         "projected": way.product(activated, proj.T),
-        "dx": way.product(dh, fc),
+        "dinput": way.product(dh, fc),
         "dfc": way.product(dh.T, x),
         "dproj": way.product(dout.T, activated),
     }
