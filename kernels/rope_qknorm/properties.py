@@ -3,7 +3,7 @@
 A position keeps its place inside each relation, so a kernel may treat places differently. Axes as in target.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -57,21 +57,29 @@ def queries_and_keys_are_independent(run: Run, dtype: str, rng: np.random.Genera
 
 
 def batch_order_is_immaterial(run: Run, dtype: str, rng: np.random.Generator) -> None:
-    _check_flipped(run, dtype, rng, 0, "swapping batch rows")
+    for sizes, name, before, after in _flipped(run, dtype, rng, 0):
+        _same(before, after, f"{name} after swapping batch rows", sizes)
 
 
 def head_order_is_immaterial(run: Run, dtype: str, rng: np.random.Generator) -> None:
-    _check_flipped(run, dtype, rng, 2, "swapping heads")
+    """To roundings of the head's largest: taken alone or with its neighbours, a head may fuse other products."""
+    for sizes, name, before, after in _flipped(run, dtype, rng, 2):
+        unit = 2.0**-20 if dtype == "float32" else 2.0**-7
+        far = (before.double() - after.double()).abs() > unit * before.double().abs().amax(-1, keepdim=True)
+        assert not far.any(), f"{name} after swapping heads differs, sizes={sizes}"
 
 
-def _check_flipped(run: Run, dtype: str, rng: np.random.Generator, axis: int, what: str) -> None:
+def _flipped(
+    run: Run, dtype: str, rng: np.random.Generator, axis: int
+) -> Iterator[tuple[dict[str, int], str, Tensor, Tensor]]:
+    """Sizes, a result's name, the result flipped along `axis`, and the result of flipped inputs."""
     for sizes in SIZES:
         inputs, gradients = _draw(sizes, dtype, rng)
         before = run(ENTRY, sizes, {}, inputs, gradients)
         flipped = {name: value.flip(axis) for name, value in _heads(inputs).items()}
         after = run(ENTRY, sizes, {}, inputs | flipped, {name: g.flip(axis) for name, g in gradients.items()})
         for name in RESULTS:
-            _same(before[name].flip(axis), after[name], f"{name} after {what}", sizes)
+            yield sizes, name, before[name].flip(axis), after[name]
 
 
 def gradients_are_linear_in_powers_of_two(run: Run, dtype: str, rng: np.random.Generator) -> None:
