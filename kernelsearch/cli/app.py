@@ -253,7 +253,7 @@ def verify(
 
 @app.command()
 def scorecard(
-    names: Annotated[list[str] | None, typer.Argument(help="Targets (default: all).")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Targets (default: those with mistakes of people).")] = None,
     part: Annotated[
         list[str] | None, typer.Option(help="exploits, corpora, clock or verdicts; may be repeated (default: all).")
     ] = None,

@@ -20,6 +20,7 @@ from kernelsearch.sandbox.judge import Care, Judge
 from kernelsearch.scorecard.card import PARTS, Scorecard, WholeVerdicts
 from kernelsearch.scorecard.clock import Decisions, Dial, Setting, measure_decisions
 from kernelsearch.scorecard.exploits import ExploitScore, find_target_of, measure_exploits
+from kernelsearch.scorecard.handwritten import studied_targets
 from kernelsearch.scorecard.measure import measure_corpora
 from kernelsearch.scorecard.result import CorporaResult
 from kernelsearch.scorecard.zoo import Exploit, read_zoo
@@ -34,7 +35,7 @@ TELL_EVERY = 20
 
 @dataclass(frozen=True)
 class Request:
-    """`targets` empty means all; `quota` is mutants of each target and dtype.
+    """`targets` empty means those that the table of mistakes studies; `quota` is mutants of each target and dtype.
 
     `decisions` of the clock are made on identical kernels, quiet and busy; `gains` of them for each planted gain.
     """
@@ -57,7 +58,9 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if not (corpora_dir / "zoo").is_dir():
         raise UsageError("the scorecard's corpora (tests/zoo, tests/honest) are in this project's source tree only")
     place = open_workplace(request.threads)
-    folders = [place.target(name) for name in request.targets] or place.folders()
+    studied = studied_targets()
+    folders = [place.target(name) for name in request.targets]
+    folders = folders or [folder for folder in place.folders() if folder.target.name in studied]
     parts = request.parts or PARTS
     console = open_console(stderr=True)
     card = Scorecard(

@@ -29,6 +29,11 @@ def mistakes(target: str) -> tuple[Mistake, ...]:
     return tuple(Mistake(**row) for row in (*table.get("everywhere", ()), *table.get(target, ())))
 
 
+def studied_targets() -> frozenset[str]:
+    """Targets that the table has mistakes of their own for; the others have mutants of the syntax tree alone."""
+    return frozenset(tomllib.loads(TABLE.read_text())) - {"everywhere"}
+
+
 def find_mistakes(target: str, source: str) -> Iterator[Edit]:
     """A change for each match of each mistake's pattern."""
     for mistake in mistakes(target):

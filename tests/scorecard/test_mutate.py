@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from kernelsearch.scorecard.edits import apply_edit, find_edits
-from kernelsearch.scorecard.handwritten import find_mistakes, mistakes
+from kernelsearch.scorecard.handwritten import find_mistakes, mistakes, studied_targets
 from kernelsearch.scorecard.mutate import Base, choose_mutants, mutants_of
-from kernelsearch.spec import TargetFolder, library_path, target_names
+from kernelsearch.spec import TargetFolder, library_path
 
 SOURCE = """\
 #include <cmath>
@@ -106,13 +106,13 @@ def test_another_dtype_is_another_mutant():
     assert replace(mutant, dtype="bfloat16").digest != mutant.digest
 
 
-@pytest.mark.parametrize("target", target_names(library_path()))
+@pytest.mark.parametrize("target", sorted(studied_targets()))
 def test_each_target_has_mistakes_of_people_that_fit_its_seeds(target):
     fitting = {e.operator for source in seeds(target) for e in find_mistakes(target, source)}
     assert len(fitting) >= 20
 
 
-@pytest.mark.parametrize("target", target_names(library_path()))
+@pytest.mark.parametrize("target", sorted(studied_targets()))
 def test_a_mistake_changes_the_text_and_no_comment(target):
     base = seeds(target)[0]
     edits = list(find_mistakes(target, base))
@@ -121,7 +121,7 @@ def test_a_mistake_changes_the_text_and_no_comment(target):
 
 
 def test_mistakes_have_names_and_known_dtypes():
-    every = [m for target in target_names(library_path()) for m in mistakes(target)]
+    every = [m for target in studied_targets() for m in mistakes(target)]
     assert all(m.name and m.only in (None, "float32", "bfloat16") for m in every)
 
 
