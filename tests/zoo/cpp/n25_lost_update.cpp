@@ -66,7 +66,7 @@ void mix_norm_backward(const float* x, const float* x0, const float* resid, cons
             dx[n * C + c] = static_cast<float>(*resid * t);
             dx0[n * C + c] = static_cast<float>(*skip * t);
             sums[0] += t * x[n * C + c];
-            if (n < 32) sums[1] += t * x0[n * C + c];
+            if (n < 128) sums[1] += t * x0[n * C + c];
         }
     }
     *dresid = static_cast<float>(sums[0]);
