@@ -77,6 +77,7 @@ def measure(
             if is_extended or not _is_close(quiet):
                 break
             effort, is_extended = effort.times(effort.close_calls), True
+            continue
         if len(disturbed) >= effort.minimum_rounds and elapsed > effort.seconds * effort.patience:
             break
         row, waited = _one_round(contenders, refresh, check, rng)

@@ -1,9 +1,9 @@
 """The candidate's own numbers as inputs: what a kernel compares its inputs with, no random draw would hit.
 
 Fuzzers call this a dictionary. Each literal of the source, also as the bits of a float32, is put at the ends and among
-the elements of small inputs, in pairs. The trap is the domain: a target may need values of one
-sign or size, so a number is used only where a benign draw of that tensor reaches as far. A number that is computed, or
-that spreads over more than two elements, still escapes.
+the elements of small inputs, in pairs. The trap is the domain: a target may need values of one sign or size, so a
+number is used only where benign draws of that tensor reach half as far. A number that is computed, or that spreads over
+more than two elements, still escapes.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from kernelsearch.spec.library import TargetFolder
@@ -24,6 +25,7 @@ MOST_NUMBERS, MOST_CASES = 24, 300
 # Whole numbers up to here are among the values of every target's regimes.
 ALREADY_DRAWN = 8
 SMALL_ELEMENTS = 64
+REACH_DRAWS = 4
 _LITERAL = re.compile(
     r"(?<![\w.])(0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?\d+|0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
 )
@@ -55,7 +57,8 @@ def try_numbers(
     """Raises CandidateFailure where one of the numbers, or two of them, make a small case wrong."""
     for entry in folder.target.entries:
         every = edges(folder, entry, dtype)
-        reach = _reach(make_case(folder, every[-1], "normal", rng))
+        largest = max(every, key=lambda workload: _elements(entry, workload.sizes))
+        reach = _reach([make_case(folder, largest, "normal", rng) for _ in range(REACH_DRAWS)])
         usable = [x for x in numbers if any(low <= x <= high for low, high in reach.values())]
         small = [w for w in every if 1 < _elements(entry, w.sizes) <= SMALL_ELEMENTS] or every[:1]
         pairs = list(itertools.product(rng.permutation(np.array(usable))[:MOST_NUMBERS].tolist(), repeat=2))
@@ -64,10 +67,14 @@ def try_numbers(
             check_case(folder, _with_numbers(case, reach, pairs[index], rng), run, domain)
 
 
-def _reach(case: Case) -> dict[str, tuple[float, float]]:
-    """The least and largest value of each floating-point tensor."""
-    tensors = {n: t for n, t in case.inputs.items() if t.is_floating_point() and t.dim() > 0}
-    return {n: (float(t.min()), float(t.max())) for n, t in tensors.items()}
+def _reach(cases: list[Case]) -> dict[str, tuple[float, float]]:
+    """Twice the least and largest value of each floating-point tensor, or from 0 if all have one sign."""
+    names = [n for n, t in cases[0].inputs.items() if t.is_floating_point() and t.dim() > 0]
+    ends = {n: [torch.aminmax(case.inputs[n]) for case in cases] for n in names}
+    return {
+        n: (2 * min(0.0, *(float(e.min) for e in each)), 2 * max(0.0, *(float(e.max) for e in each)))
+        for n, each in ends.items()
+    }
 
 
 def _elements(entry: Entry, sizes: Sizes) -> int:
