@@ -7,7 +7,7 @@ step pays. Ratios come from windows of the same round; every contender gets the 
 import inspect
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,35 @@ def run(
     folders = [place.target(name) for name in names] if names else place.folders()
     kernels = usable_kernels(place, folders, dtype, group or DEFAULT_GROUP, is_promoted_only=False)
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
+    console = open_console(stderr=True)
     rows: list[dict[str, Any]] = []
     for folder in folders:
         accepted = kernels.get(folder.target.name)
         functions = _kernel_functions(place, folder, accepted, dtype)
+        found: list[dict[str, Any]] = []
         for workload in chosen_workloads(folder, group, dtype):
-            rows += _bench_workload(folder, workload, accepted, functions, peaks, seconds, compiled=compiled)
-    open_console(stderr=True).print(_table(rows, cpu_model(), place.threads))
+            console.print(f"{workload.name} {dtype}", markup=False)
+            found += _bench_workload(folder, workload, accepted, functions, peaks, seconds, compiled=compiled)
+        if accepted is not None:
+            behind = find_rivals_ahead(found, accepted.behind)
+            if behind != accepted.behind:
+                place.store.set_behind(accepted, behind)
+            for name, speedup in behind.items():
+                console.print(f"{folder.target.name} is not promoted: {speedup:.2f}x of {name}", markup=False)
+        rows += found
+    console.print(_table(rows, cpu_model(), place.threads))
     return {"device": cpu_model(), "threads": place.threads, "results": rows}, 0
+
+
+def find_rivals_ahead(rows: Sequence[Mapping[str, Any]], known: Mapping[str, float]) -> dict[str, float]:
+    """Speedup over each rival whose whole interval is below 1 in the pass that training runs, by workload and rival.
+
+    `known` are those of earlier runs, which stay unless they were measured again.
+    """
+    passes = {row["workload"]: row for row in rows}  # the longest pass of a workload is its last row
+    measured = {f"{w} {rival}": versus for w, row in passes.items() for rival, versus in row["vs"].items()}
+    ahead = {name: versus["speedup"] for name, versus in measured.items() if versus["high"] < 1.0}
+    return {name: speedup for name, speedup in known.items() if name not in measured} | ahead
 
 
 def _kernel_functions(

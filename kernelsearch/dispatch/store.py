@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ PROVENANCE = "provenance.json"
 class Accepted:
     """A kernel that passed every gate and beat the baseline, with what is needed to check that claim again.
 
-    `proposer` is also the candidate's origin; `date` is ISO 8601 in UTC; `folder` is where it was read from.
+    `proposer` is also the candidate's origin; `date` is ISO 8601 in UTC; `folder` is where it was read from. `behind`
+    holds the speedup over each rival that `bench` found clearly faster, by workload and rival: such a kernel is not
+    promoted.
     """
 
     candidate: Candidate
@@ -42,6 +44,7 @@ class Accepted:
     fingerprint: Mapping[str, str]
     date: str
     is_promoted: bool = False
+    behind: Mapping[str, float] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -73,6 +76,7 @@ class Accepted:
             "verdict": self.verdict.as_json(),
             "fingerprint": dict(self.fingerprint),
             "promoted": self.is_promoted,
+            "behind": dict(self.behind),
             "date": self.date,
         }
 
@@ -104,23 +108,31 @@ class Store:
     def add(self, accepted: Accepted) -> Accepted:
         """Write `accepted` into the user's store, whole or not at all; it is returned with its folder.
 
-        A kernel that is there already gets the new provenance and keeps its promotion.
+        A kernel that is there already gets the new provenance, and keeps its promotion and its rivals.
         """
         verdict = accepted.verdict
         if not verdict.accepted or verdict.low is None or verdict.digest != accepted.digest:
             raise UsageError(f"digest={accepted.digest}: only a kernel that its verdict accepts can be stored")
         folder = self._folder(accepted)
         if folder.is_dir():
-            accepted = replace(accepted, is_promoted=accepted.is_promoted or read_accepted(folder).is_promoted)
+            known = read_accepted(folder)
+            is_promoted = accepted.is_promoted or known.is_promoted
+            accepted = replace(accepted, is_promoted=is_promoted, behind=accepted.behind or known.behind)
             _replace_file(folder / PROVENANCE, _text(accepted))
         else:
             _write_folder(folder, accepted)
         return replace(accepted, folder=folder)
 
     def set_promoted(self, accepted: Accepted, *, is_promoted: bool) -> Accepted:
-        """Mark the kernel in the user's store; a library kernel is copied there first and left untouched."""
-        marked = replace(accepted, is_promoted=is_promoted)
-        folder = self._folder(accepted)
+        return self._mark(replace(accepted, is_promoted=is_promoted))
+
+    def set_behind(self, accepted: Accepted, behind: Mapping[str, float]) -> Accepted:
+        """Note the rivals that are ahead; with any, the kernel is promoted no longer."""
+        return self._mark(replace(accepted, behind=behind, is_promoted=accepted.is_promoted and not behind))
+
+    def _mark(self, marked: Accepted) -> Accepted:
+        """Write marks into the user's store; a library kernel is copied there first and left untouched."""
+        folder = self._folder(marked)
         if not folder.is_dir():
             return self.add(marked)
         _replace_file(folder / PROVENANCE, _text(marked))
@@ -151,6 +163,7 @@ def read_accepted(folder: Path) -> Accepted:
             fingerprint=value["fingerprint"],
             date=value["date"],
             is_promoted=value["promoted"],
+            behind=value.get("behind", {}),
             folder=folder,
         )
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:

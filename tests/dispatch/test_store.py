@@ -53,6 +53,21 @@ def test_the_users_kernel_comes_before_the_library_at_equal_speed(store: Store):
     assert best(store) == mine
 
 
+def test_a_kernel_behind_a_rival_is_no_longer_promoted(store: Store):
+    promoted = store.set_promoted(store.add(make_accepted()), is_promoted=True)
+    store.set_behind(promoted, {"tiny/blend compile": 0.9})
+    found = best(store)
+    assert found is not None and found.behind == {"tiny/blend compile": 0.9} and not found.is_promoted
+    store.set_behind(found, {})
+    found = best(store)
+    assert found is not None and not found.behind and not found.is_promoted
+
+
+def test_a_kernel_that_is_found_again_keeps_its_rivals(store: Store):
+    store.set_behind(store.add(make_accepted()), {"tiny/blend compile": 0.9})
+    assert store.add(make_accepted(low=1.5)).behind == {"tiny/blend compile": 0.9}
+
+
 def test_another_dtype_is_another_kernel(store: Store):
     store.add(make_accepted())
     assert store.best("blend", "cpu", "bfloat16") is None
