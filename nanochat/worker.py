@@ -4,19 +4,22 @@ Reads one JSON object per line from standard input and answers each with one lin
 not even what a library prints.
 
     {"cmd": "init", "config": "tiny", "seed": 1, "dtype": "float32", "cache_dir": PATH, "data_dir": null,
-     "ops": "eager" | {"factory": "module:function", "argument": ANY}, "overrides": {}, "device": "cpu", "threads": 2}
+     "ops": "eager" | {"factory": "module:function", "argument": ANY}, "overrides": {}, "device": "cpu", "threads": 2,
+     "compiled": false, "keep_memory": true}
         -> {"ok": true, "flops_per_token", "tokens_per_step", "iterations", "eval_every", "target_bpb", "corpus"}
     {"cmd": "step", "count": N}  -> {"ok": true, "losses": [...], "seconds": [...], "tokens": N * tokens_per_step}
     {"cmd": "evaluate"}          -> {"ok": true, "bpb", "seconds"}
-    {"cmd": "report"}            -> {"ok": true, "report": what the factory's second value returns, or null}
+    {"cmd": "report"}            -> {"ok": true, "report": what the factory's second value returns, or null,
+                                     "peak_bytes": the most memory that was resident}
     {"cmd": "exit"}              -> {"ok": true}, and the process ends
 
-What "ops" means is told in nanochat/factory.py. A failed command answers {"ok": false, "error": TEXT} and leaves the
-traceback on standard error.
+What "ops" means is told in nanochat/factory.py; "keep_memory" is nanochat/allocator.py's setting. A failed command
+answers {"ok": false, "error": TEXT} and leaves the traceback on standard error.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -55,12 +58,14 @@ class Worker:
         if name == "evaluate":
             return self.evaluate()
         if name == "report":
-            return {"report": self._report()}
+            return {"report": self._report(), "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         if name == "exit":
             return {}
         raise ValueError(f"cmd={name!r}: init, step, evaluate, report or exit")
 
     def init(self, command: dict[str, Any]) -> Answer:
+        if command.get("keep_memory", True):
+            tune_allocator()
         if threads := command.get("threads"):
             torch.set_num_threads(threads)
         ops, self._report = resolve_ops(command.get("ops", "eager"))
@@ -73,6 +78,7 @@ class Worker:
             command["seed"],
             Path(command["cache_dir"]),
             None if data_dir is None else Path(data_dir),
+            compiled=command.get("compiled", False),
         )
         config = self._trainer.config
         return {
@@ -124,7 +130,6 @@ def serve(commands: TextIO, answers: TextIO) -> None:
 
 def main() -> None:
     answers = claim_stdout()
-    tune_allocator()
     serve(sys.stdin, answers)
 
 

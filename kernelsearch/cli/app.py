@@ -150,12 +150,22 @@ def bench(
         bool, typer.Option("--compile", help="Also torch.compile; its first run takes minutes.")
     ] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per workload and pass.")] = 3.0,
+    config: Annotated[str | None, typer.Option(help="Measure whole training steps of this configuration.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="With --config: steps of each mode.")] = 40,
+    keep_memory: Annotated[
+        bool, typer.Option(help="With --config: malloc keeps what is freed, or is as the system has it.")
+    ] = True,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Measure accepted kernels, as training calls them, against eager, rivals and the speed of light."""
     from kernelsearch.cli import bench as command
 
+    if config is not None:
+        from kernelsearch.cli import bench_step
+
+        request = bench_step.Request(config, steps, dtype.long, tuple(names or ()), compiled, keep_memory, threads)
+        return _finish(*bench_step.run(request), as_json)
     _finish(*command.run(tuple(names or ()), workload, dtype.long, seconds, threads, compiled=compiled), as_json)
 
 

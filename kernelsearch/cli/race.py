@@ -1,12 +1,17 @@
 """`kernelsearch race`: does training reach its loss target sooner with the kernels, and is it the same training?"""
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.cli.trainer import FACTORY, choose_kernels, ops_argument, read_band, trainer_command
+from kernelsearch.cli.trainer import (
+    FACTORY,
+    choose_kernels,
+    describe_config,
+    ops_argument,
+    read_band,
+    trainer_command,
+)
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.dispatch.contender import Contender
 from kernelsearch.dispatch.race import Plan, Progress, run_race
@@ -62,17 +67,6 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if any(result.reason == "interrupted" for result in results):
         return answer, 130
     return answer, 0 if won else 1
-
-
-def describe_config(name: str) -> dict[str, Any]:
-    """Steps, evaluation cadence and calibrated target of a training configuration."""
-    done = subprocess.run([*trainer_command("config"), name], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise UsageError(
-            f"config={name!r}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'unknown'}"
-        )
-    described: dict[str, Any] = json.loads(done.stdout)
-    return described
 
 
 def _race(

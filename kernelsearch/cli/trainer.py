@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,17 @@ def trainer_module(name: str) -> str:
 
 def trainer_command(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", trainer_module(name))
+
+
+def describe_config(name: str) -> dict[str, Any]:
+    """Steps, evaluation cadence and calibrated target of a training configuration."""
+    done = subprocess.run([*trainer_command("config"), name], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UsageError(
+            f"config={name!r}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'unknown'}"
+        )
+    described: dict[str, Any] = json.loads(done.stdout)
+    return described
 
 
 def choose_kernels(

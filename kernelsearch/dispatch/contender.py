@@ -1,9 +1,9 @@
-"""One side of a race: a trainer in its own process that answers JSON lines, one for each command.
+"""One side of a comparison: a trainer in its own process that answers JSON lines, one for each command.
 
     {"cmd": "init", ...}         -> {"ok": true, ...}
     {"cmd": "step", "count": N}  -> {"ok": true, "losses": [...], "seconds": [...], "tokens": T}
     {"cmd": "evaluate"}          -> {"ok": true, "bpb": X, "seconds": S}
-    {"cmd": "report"}            -> {"ok": true, "report": {...} or null}
+    {"cmd": "report"}            -> {"ok": true, "report": {...} or null, "peak_bytes": N}
     {"cmd": "exit"}              -> {"ok": true}
     a command that failed        -> {"ok": false, "error": TEXT}
 
@@ -61,7 +61,7 @@ class Trainer:
                 bufsize=0,
             )
         except OSError as error:
-            raise Infrastructure(f"race: {self.name} worker cannot be started: {error}") from None
+            raise Infrastructure(f"training: {self.name} worker cannot be started: {error}") from None
         return self
 
     def __exit__(
@@ -96,6 +96,10 @@ class Trainer:
     def report(self) -> dict[str, Any]:
         """What the worker's kernels report of themselves; empty where it has none."""
         return self._ask({"cmd": "report"}, "report")["report"] or {}
+
+    def peak_bytes(self) -> int:
+        """The most memory that the worker had resident so far."""
+        return int(self._ask({"cmd": "report"}, "peak_bytes")["peak_bytes"])
 
     def _ask(self, command: dict[str, Any], *wanted: str) -> dict[str, Any]:
         self._send(command)
@@ -143,7 +147,7 @@ class Trainer:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - TAIL_BYTES))
         tail = self._errors.read().decode(errors="replace").strip()
-        return Infrastructure(f"race: {self.name} worker {what}" + (f"; it last wrote:\n{tail}" if tail else ""))
+        return Infrastructure(f"training: {self.name} worker {what}" + (f"; it last wrote:\n{tail}" if tail else ""))
 
     def _leave_in_peace(self) -> None:
         """Ask the process to end; one that does not is ended by the caller."""

@@ -93,6 +93,8 @@ def run_race(
             for progress in _chunks(plan, list(runners.values())):
                 on_progress(progress)
             reports = {name: runner.trainer.report() for name, runner in runners.items()}
+            for runner in runners.values():
+                runner.track.peak_bytes = runner.trainer.peak_bytes()
     except KeyboardInterrupt:
         reason = "interrupted"
     tracks = {name: runners[name].track if name in runners else Track() for name in SIDES}

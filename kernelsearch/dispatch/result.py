@@ -27,6 +27,7 @@ class Track:
     chunk_seconds: list[float] = field(default_factory=list)
     evaluations: list[tuple[int, float, float]] = field(default_factory=list)
     tokens: int = 0
+    peak_bytes: int | None = None
 
     @property
     def steps(self) -> int:
@@ -52,13 +53,14 @@ class Track:
 
 @dataclass(frozen=True)
 class Side:
-    """One side's totals: its own training steps only."""
+    """One side's totals: its own training steps only. `peak_bytes` is the most memory its process had resident."""
 
     seconds: float
     steps: int
     tokens: int
     tokens_per_second: float | None
     val_bpb: float | None
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _has_reached(track: Track, target_bpb: float | None) -> bool:
 
 def _side(track: Track) -> Side:
     rate = track.tokens / track.seconds if track.seconds > 0 else None
-    return Side(track.seconds, track.steps, track.tokens, rate, track.val_bpb)
+    return Side(track.seconds, track.steps, track.tokens, rate, track.val_bpb, track.peak_bytes)
 
 
 def _curve(track: Track) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelsearch.report.text import foreign, format_interval
+from kernelsearch.report.text import foreign, format_bytes, format_interval
 
 CURVE_ROWS = 10
 BAR_WIDTH = 20
@@ -55,7 +55,7 @@ def judge_equality(result: Mapping[str, Any]) -> str:
 def _sides(result: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("side")
-    for title in ("training seconds", "steps", "tokens", "tokens/s", "bits per byte"):
+    for title in ("training seconds", "steps", "tokens", "tokens/s", "bits per byte", "peak memory"):
         table.add_column(title, justify="right")
     for name in ("baseline", "promoted"):
         side = result[name]
@@ -66,6 +66,7 @@ def _sides(result: Mapping[str, Any]) -> Table:
             Text(f"{side['tokens']:,}"),
             Text(_number(side["tokens_per_second"], ",.0f")),
             Text(_number(side["val_bpb"], ".4f")),
+            Text(format_bytes(side.get("peak_bytes"))),
         )
     return table
 

@@ -49,6 +49,10 @@ def format_us(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
 
 
+def format_bytes(value: int | None) -> str:
+    return "-" if value is None else f"{value / 2**20:,.0f} MiB"
+
+
 def name_candidate(candidate: Candidate) -> str:
     """Where it came from and how its tunables are bound: "tiled BLOCK_K=64 BLOCK_Q=32"."""
     bound = [f"{name}={value}" for name, value in sorted(candidate.tunables.items())]

@@ -102,7 +102,8 @@ def test_the_result_has_the_documented_keys():
     documented = "config target_bpb baseline promoted speedup low high equality max_loss_gap fallbacks launches curves"
     result = race(contender()).as_json()
     assert list(result) == [*documented.split(), "void", "reason"]
-    assert list(result["baseline"]) == ["seconds", "steps", "tokens", "tokens_per_second", "val_bpb"]
+    documented = "seconds steps tokens tokens_per_second val_bpb peak_bytes"
+    assert list(result["baseline"]) == documented.split() and result["baseline"]["peak_bytes"] == 3 << 20
     assert result["fallbacks"] == {"attention": {"x has another dtype": 2}}
 
 

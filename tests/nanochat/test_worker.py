@@ -65,7 +65,8 @@ def test_a_worker_trains_evaluates_and_ends(ask: Ask, init: dict[str, Any]):
     stepped = ask("step", count=3)
     assert len(stepped["losses"]) == len(stepped["seconds"]) == 3 and stepped["tokens"] == 768
     assert ask("evaluate")["bpb"] > 0
-    assert ask("report") == {"ok": True, "report": None}
+    reported = ask("report")
+    assert reported.pop("peak_bytes") > 100 << 20 and reported == {"ok": True, "report": None}
     assert ask("exit") == {"ok": True}
 
 

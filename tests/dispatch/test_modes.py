@@ -1,0 +1,31 @@
+"""Training steps of several modes side by side, with a worker that does not train."""
+
+import pytest
+
+from kernelsearch.dispatch.modes import measure_modes
+from kernelsearch.errors import Infrastructure
+from tests.dispatch.test_race import children, contender
+
+
+def measure(**modes):
+    return measure_modes(modes, steps=21, first_steps=3, timeout_s=10)
+
+
+def test_modes_are_compared_with_the_first():
+    eager, kernels = measure(eager=contender(factor=2.0), kernels=contender(shift=0.001))
+    assert (eager.speedup, eager.largest_gap) == (1.0, 0.0)
+    assert kernels.speedup == pytest.approx(2.0) and kernels.low <= 2.0 <= kernels.high
+    assert kernels.largest_gap == pytest.approx(0.001) and kernels.peak_bytes == 3 << 20
+
+
+def test_the_first_steps_do_not_count():
+    (mode,) = measure(eager=contender(factor=1.0))
+    steps = [0.001 * (1 + 0.01 * (number % 3)) for number in range(1, 25)]
+    assert mode.first_s == pytest.approx(sum(steps[:3]))
+    assert mode.tokens_per_second == pytest.approx(210 / sum(steps[3:]))
+
+
+def test_a_worker_that_fails_is_named_and_none_is_left():
+    with pytest.raises(Infrastructure, match="kernels worker"):
+        measure(eager=contender(), kernels=contender(fail={"at": "step", "how": "crash"}))
+    assert children() == []
