@@ -15,7 +15,7 @@ from torch import Tensor
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Status
 from kernelsearch.spec.workload import Workload
-from kernelsearch.verify.case import Case, make_case
+from kernelsearch.verify.case import Case, make_case, regimes
 from kernelsearch.verify.run import CandidateFailure, Tensors
 
 EXTENTS = (1, 2, 3, 4, 8, 16, 17, 32, 33, 64, 65, 128, 129)
@@ -102,6 +102,8 @@ class Shrinking:
     def _try_sizes(self, sizes: dict[str, int]) -> bool:
         workload = replace(self._case.workload, sizes=sizes)
         if sizes == self._sizes() or not _is_admitted(self._folder, workload):
+            return False
+        if self._case.regime not in ("normal", *regimes(self._folder)):  # chosen numbers: nothing draws them again
             return False
         drawn = make_case(self._folder, workload, self._case.regime, np.random.default_rng(0))
         return self._try(drawn, self._shift)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernelsearch.spec import TargetFolder, library_path
+from kernelsearch.spec import TargetFolder, library_path, target_names
 from kernelsearch.verify.case import Case, make_case
 from kernelsearch.verify.check import Domain, check_case
 from kernelsearch.verify.oracle import run_baseline
@@ -88,3 +88,14 @@ def test_neither_seed_nor_limit_is_shown():
     text = counterexample(ROW_SUM, Wrong(ROW_SUM, lambda inputs, got: {n: t + 1 for n, t in got.items()}))
     assert not any(word in text for word in ("seed", "limit", "margin", "rms"))
     assert torch.initial_seed() not in (int(word) for word in text.split() if word.isdigit())
+
+
+@pytest.mark.parametrize("target", target_names(library_path()))
+def test_chosen_numbers_are_not_drawn_again(target):
+    """Their regime is none that inputs.py knows."""
+    folder = TargetFolder(library_path() / target)
+    drawn = make_case(folder, folder.edges("float32")[-1], "normal", np.random.default_rng(0))
+    chosen = Case(drawn.workload, "numbers of the source", drawn.inputs, drawn.output_gradients)
+    run = Wrong(folder, lambda inputs, got: {name: value + 1 for name, value in got.items()})
+    with pytest.raises(CandidateFailure):
+        check_case(folder, chosen, run, Domain())
