@@ -14,6 +14,7 @@ from kernelsearch.report.scorecard import write_scorecard
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench" / "results"
+STEPS = ("step-d4", "step-d4-32k", "step-d4-stock-malloc")
 BEGIN, END = "<!-- results: begin (generated, do not edit) -->", "<!-- results: end -->"
 
 
@@ -79,6 +80,31 @@ def race_table(race: dict[str, Any]) -> list[str]:
     ]
 
 
+def step_table(step: dict[str, Any]) -> list[str]:
+    flag, memory = "", "under one malloc setting for all"
+    if any(mode["name"].startswith("compile") for mode in step["modes"]):
+        flag = " --compile"
+    if not step["keeps_memory"]:
+        flag, memory = f"{flag} --no-keep-memory", "under the system's own malloc settings"
+    rows = [
+        f"| {mode['name']} | {1e3 * mode['step_s']:.0f} | {mode['tokens_per_second']:.0f} | {ratio(mode)} "
+        f"| {mode['peak_bytes'] / 2**20:.0f} |"
+        for mode in step["modes"]
+    ]
+    return [
+        (
+            f"A training step of {step['config']}, {step['dtype']}, {memory} (`kernelsearch bench --config "
+            f"{step['config']}{flag}`, {step['date']}, [all figures]({step['file'].relative_to(ROOT)})); fastest here: "
+            f"**{step['fastest']}**."
+        ),
+        "",
+        "| mode | ms a step | tokens/s | against eager | peak memory, MiB |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
 def scorecard_lines(card: dict[str, Any]) -> list[str]:
     """The judge's error rates; the whole document is linked."""
     head = (
@@ -97,6 +123,9 @@ def render() -> str:
     for device in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
         race, bench = newest(device, "race-tiny"), newest(device, "bench-tiny")
         lines += race_table(race) if race else []
+        for name in STEPS:
+            step = newest(device, name)
+            lines += step_table(step) if step else []
         lines += kernels_table(bench) if bench else []
         card = newest(device, "scorecard")
         lines += scorecard_lines(card) if card else []
