@@ -2,8 +2,8 @@
 
 Fuzzers call this a dictionary. Each literal of the source, also as the bits of a float32, is put at the ends and among
 the elements of small inputs, in pairs. The trap is the domain: a target may need values of one sign or size, so a
-number is used only where benign draws of that tensor reach half as far. A number that is computed, or that spreads over
-more than two elements, still escapes.
+number is used only where benign draws of that tensor reach half as far, and not where it is so small that products of
+it underflow. A number that is computed, or that spreads over more than two elements, still escapes.
 """
 
 import itertools
@@ -26,6 +26,7 @@ MOST_NUMBERS, MOST_CASES = 24, 300
 ALREADY_DRAWN = 8
 SMALL_ELEMENTS = 64
 REACH_DRAWS = 4
+LEAST = 1e-12
 _LITERAL = re.compile(
     r"(?<![\w.])(0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?\d+|0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
 )
@@ -36,7 +37,11 @@ def numbers_of(source: str) -> tuple[float, ...]:
     found: dict[float, None] = {}
     for text in _LITERAL.findall(source):
         for value in _readings(text):
-            if np.isfinite(value) and not (value == round(value) and abs(value) <= ALREADY_DRAWN):
+            if (
+                np.isfinite(value)
+                and abs(value) >= LEAST
+                and not (value == round(value) and abs(value) <= ALREADY_DRAWN)
+            ):
                 found |= {value: None, -value: None}
     return tuple(found)
 

@@ -55,3 +55,7 @@ def test_an_honest_kernel_may_hold_any_numbers():
 
 def test_a_number_beyond_what_benign_values_reach_is_not_used():
     try_numbers(ROW_SUM, wrong_for(1e9, 1e9), "float32", np.random.default_rng(1), Domain(), numbers_of("1e9"))
+
+
+def test_numbers_whose_products_underflow_are_left_out():
+    assert numbers_of("v = max(v, 1.17549435e-38f) + 1e-8f") == (1e-8, -1e-8)
