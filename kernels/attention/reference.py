@@ -23,6 +23,7 @@ UNDERFLOW = 2.0**-102
 attention_ROW_AXIS = "B"  # noqa: N816
 # With equal tokens every term of a sum is the same number.
 attention_REPEATING = {"constant": ("out", "dq", "dk", "dv")}  # noqa: N816
+attention_LEANING_ROWS = ("out", "dq", "dk", "dv")  # noqa: N816
 
 
 def attention(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ ROWS = 128
 
 # Every term of every sum is one number, or the exponentials of a row nearly are.
 linear_softcap_cross_entropy_REPEATING = dict.fromkeys(("constant", "small"), ("loss", "dx", "dweight"))  # noqa: N816
+linear_softcap_cross_entropy_LEANING_ROWS = ("dx", "dweight")  # noqa: N816
 
 
 def linear_softcap_cross_entropy(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ NEAR = 2.0**-16
 RESULTS = ("projected", "dinput", "dfc", "dproj")
 
 relu2_mlp_REPEATING = {"constant": RESULTS}  # noqa: N816
+relu2_mlp_LEANING_ROWS = RESULTS  # noqa: N816
 
 Tensors = dict[str, Tensor]
 

@@ -15,8 +15,7 @@ ROWS = 128
 softcap_cross_entropy_ROW_AXIS = "N"  # noqa: N816
 # The exponentials of a row are, or nearly are, one number.
 softcap_cross_entropy_REPEATING = dict.fromkeys(("constant", "small"), ("loss", "dlogits"))  # noqa: N816
-# A gradient that was stored is scaled by dloss, one number a row.
-softcap_cross_entropy_SCALED_BY_ROW = ("dlogits",)  # noqa: N816
+softcap_cross_entropy_LEANING_ROWS = ("dlogits",)  # noqa: N816
 
 
 def softcap_cross_entropy(inputs: dict[str, Tensor], parameters: dict) -> dict[str, Tensor]:

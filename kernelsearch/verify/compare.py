@@ -48,7 +48,7 @@ class Answer:
     `condition` is the magnitude c, `stored` the magnitude d (None: nothing may be stored), `terms` the number n of
     roundings on an element's way, `is_repeating` whether they may all go the same way; `accumulator` and `storage` are
     the unit roundoffs u_acc and u_store. `is_benign`: values drawn independently, so that roundings average out.
-    `is_scaled_by_row`: what is stored of a row (leading axis) is scaled by one number.
+    `has_leaning_rows`: one stored number may move a whole row (last axis), or one number scale what is stored of it.
     """
 
     exact: Tensor
@@ -60,7 +60,7 @@ class Answer:
     stored: Tensor | None = None
     is_repeating: bool = False
     is_benign: bool = False
-    is_scaled_by_row: bool = False
+    has_leaning_rows: bool = False
 
     @property
     def growth(self) -> float:
@@ -112,8 +112,7 @@ def scaled_errors(y: Tensor, answer: Answer) -> Errors:
     values = y[finite].double()
     error = (values - exact).div_(scale)
     allowed = RULE.rms_of_rounding**2 * _mean_square((nearest - exact).div_(scale))
-    # One number stored many times may be off by its whole unit, each time alike: 1/255 is, in bfloat16.
-    share = 1.0 if answer.is_repeating else RULE.rms
+    share = _share_of_stored(answer)
     allowed += _mean_square((share * stored + RULE.rms * accumulated) / scale)
     # Few values have no reliable mean: one of them may be as far off as the largest may.
     bias, allowed_bias = _lean(answer, finite, values - nearest, accumulated, scale) if answer.is_benign else (0.0, 0.0)
@@ -124,6 +123,20 @@ def scaled_errors(y: Tensor, answer: Answer) -> Errors:
         bias=bias,
         allowed_bias=allowed_bias,
     )
+
+
+def _share_of_stored(answer: Answer) -> float:
+    """The share of its unit that a stored number may be off by in the mean of squares.
+
+    One number stored many times may be off by its whole unit, each time alike: 1/255 is, in bfloat16. So may one that
+    moves a row; of n rows the mean square, 1/3 where roundings are uniform, varies by 0.3 / sqrt(n).
+    """
+    if answer.is_repeating:
+        return 1.0
+    if not answer.has_leaning_rows:
+        return RULE.rms
+    rows = answer.exact.numel() / answer.exact.shape[-1]
+    return sqrt(min(1.0, RULE.rms**2 + RULE.bias * 0.3 / sqrt(rows)))
 
 
 def _lean(answer: Answer, finite: Tensor, distance: Tensor, accumulated: Tensor, scale: Tensor) -> tuple[float, float]:
@@ -139,10 +152,9 @@ def _lean(answer: Answer, finite: Tensor, distance: Tensor, accumulated: Tensor,
     lean = distance.mul_(exact.sign()).div_(scale)
     values = lean[signed]
     variance = _mean_square(values) / _distinct(exact[signed])
-    if answer.is_scaled_by_row:
-        # A stored number s scaled by g is off by how s g falls between two numbers: for one g, the same way for most s.
-        rows = torch.zeros_like(answer.exact).masked_scatter_(finite, lean).flatten(1)
-        means = rows[answer.exact.flatten(1).ne(0).any(1)].mean(dim=1)
+    if answer.has_leaning_rows:
+        rows = torch.zeros_like(answer.exact).masked_scatter_(finite, lean).flatten(0, -2)
+        means = rows[answer.exact.flatten(0, -2).ne(0).any(-1)].mean(dim=-1)
         variance = max(variance, _mean_square(means) / len(means))
     allowed = RULE.rms * float((accumulated / scale)[signed].mean()) + RULE.bias * sqrt(variance)
     return abs(float(values.mean())), allowed

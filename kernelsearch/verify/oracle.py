@@ -32,7 +32,7 @@ def find_answers(folder: TargetFolder, case: Case) -> dict[str, Answer]:
 
     reference.py may add to `<entry>` and `<entry>_magnitudes`: `<entry>_stored_magnitudes`, needed where the target
     declares stored intermediates for the dtype; `<entry>_REPEATING`, by regime the results whose sums repeat terms; and
-    `<entry>_SCALED_BY_ROW`, the results whose stored rows are scaled by one number each.
+    `<entry>_LEANING_ROWS`, the results whose rows lean as a whole where something is stored.
     """
     entry = folder.target.entry(case.workload.entry)
     reference = folder.module("reference")
@@ -50,7 +50,7 @@ def find_answers(folder: TargetFolder, case: Case) -> dict[str, Answer]:
             stored = getattr(reference, f"{entry.name}_stored_magnitudes")(*arguments)
     terms = getattr(reference, f"{entry.name}_terms")(dict(case.workload.sizes), parameters)
     repeating = getattr(reference, f"{entry.name}_REPEATING", {}).get(case.regime, ())
-    by_row = getattr(reference, f"{entry.name}_SCALED_BY_ROW", ())
+    leaning = getattr(reference, f"{entry.name}_LEANING_ROWS", ())
     dtypes = {t.name: TORCH_DTYPES[t.element(dtype)] for t in (*entry.inputs, *entry.outputs, *entry.input_gradients())}
     accumulator, storage = folder.target.accumulator[dtype], UNIT_ROUNDOFF[dtype]
     return {
@@ -64,7 +64,7 @@ def find_answers(folder: TargetFolder, case: Case) -> dict[str, Answer]:
             stored=stored.get(name),
             is_repeating=name in repeating,
             is_benign=case.regime == "normal",
-            is_scaled_by_row=name in stored and name in by_row,
+            has_leaning_rows=name in stored and name in leaning,
         )
         for name in values
     }

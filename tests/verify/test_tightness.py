@@ -159,7 +159,7 @@ def test_lower_precision_in_float32_dies_in_every_result_that_it_touches(entry, 
 
 @pytest.mark.parametrize(("entry", "way", "results"), FORBIDDEN_IN_BFLOAT16)
 def test_what_the_bfloat16_policy_does_not_name_dies(entry, way, results):
-    found = [shares(entry, "bfloat16", lower(way), seed) for seed in (0, 1)]
+    found = [shares(entry, "bfloat16", lower(way), seed) for seed in (0, 1, 2)]
     assert min(max(share[name] for share in found) for name in results) > 1
 
 
