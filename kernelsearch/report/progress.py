@@ -57,6 +57,7 @@ class StudyProgress:
         words = [f"trial {event.number}", event.trial.proposer, name_candidate(event.trial.candidate)]
         words += [name_outcome(verdict), format_interval(verdict.speedup, verdict.low, verdict.high)]
         words += ["(recorded)"] if event.trial.is_cached else []
+        words += [f"({verdict.detail})"] if verdict.passed and not verdict.accepted else []
         return [" ".join(foreign(word).plain.split()) for word in [*words, self._standing(event.number, event.seconds)]]
 
     def _standing(self, trials: int, seconds: float) -> str:

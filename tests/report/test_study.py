@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from kernelsearch.report import StudyProgress, render_study
 from kernelsearch.report.study import advise, compare_with_random, compare_with_seeds
 from kernelsearch.search import Budget, StudyEnded, StudyStarted, TrialJudged, TrialStarted
@@ -29,6 +31,14 @@ def test_a_name_with_line_ends_and_escapes_stays_one_line(pipe):
         play(progress, make_trial(8, 1.4, origin="a\nb\x1b[2J" + "c" * 200))
     assert len(pipe.file.getvalue().splitlines()) == 1
     assert "\x1b" not in pipe.file.getvalue()
+
+
+def test_a_kernel_that_passed_and_is_not_accepted_says_why(pipe):
+    trial = make_trial(8, 1.4)
+    noisy = replace(trial, verdict=replace(trial.verdict, accepted=False, detail="equal; too noisy to tell"))
+    with StudyProgress(pipe) as progress:
+        play(progress, noisy)
+    assert "[1.400, 1.500] (equal; too noisy to tell) best so far" in pipe.file.getvalue()
 
 
 def test_a_recorded_verdict_is_marked(pipe):
