@@ -9,7 +9,7 @@ compile. Order of arguments: tensors in declared order, then `int64_t` axes, the
 
 from dataclasses import dataclass
 
-from kernelsearch.spec.candidate import Candidate, saved_tensors
+from kernelsearch.spec.candidate import Candidate, saved_tensors, tunable_space
 from kernelsearch.spec.target import Entry, Target, TensorSpec
 
 CTYPES = {"scalar": "scalar_t", "float32": "float", "bfloat16": "bfloat16_t", "int64": "int64_t"}
@@ -74,8 +74,8 @@ def functions(target: Target, source: str) -> tuple[Function, ...]:
 
 def abi_header(target: Target, candidate: Candidate, dtype: str) -> str:
     """The C++ text included before the candidate: scalar type, tunables, prototypes, trampolines."""
-    exported = functions(target, candidate.source)
-    tunables = "".join(f"#define {name} {value}\n" for name, value in sorted(candidate.tunables.items()))
+    exported = functions(target, candidate.declared)
+    tunables = "".join(f"#define {name} {value}\n" for name, value in sorted(_macros(candidate).items()))
     return _PRELUDE.format(
         scalar={"float32": "float", "bfloat16": "bfloat16_t"}[dtype],
         is_bfloat16=int(dtype == "bfloat16"),
@@ -83,6 +83,18 @@ def abi_header(target: Target, candidate: Candidate, dtype: str) -> str:
         prototypes="\n".join(_EXPORT + f.prototype for f in exported),
         trampolines="\n".join(_trampoline(f) for f in exported),
     )
+
+
+def _macros(candidate: Candidate) -> dict[str, int]:
+    """A number as it is; of a word, one macro for each choice, 1 for the bound one: a misspelt name is no choice."""
+    macros: dict[str, int] = {}
+    for name, values in tunable_space(candidate.source).items():
+        bound = candidate.tunables[name]
+        if isinstance(bound, int):
+            macros[name] = bound
+        else:
+            macros |= {f"{name}_{value}": int(value == bound) for value in values}
+    return macros
 
 
 def describe_abi(target: Target, source: str) -> str:

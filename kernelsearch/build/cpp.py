@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kernelsearch.build.abi import abi_header
 from kernelsearch.build.compiler import compiler, compiler_identity
+from kernelsearch.build.flags import candidate_flags
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.digest import digest, digest_files
 from kernelsearch.errors import Infrastructure
@@ -67,7 +68,8 @@ def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path, *, 
     Raises BuildError with the compiler's text, EnvironmentMissing where there is no compiler or no jail for it.
     """
     header = abi_header(target, candidate, dtype)
-    flags = (*FLAGS, *WATCHED) if is_watched else FLAGS
+    asked = candidate_flags(candidate)  # later options win; what watches memory comes last
+    flags = (*FLAGS, *asked, *WATCHED) if is_watched else (*FLAGS, *asked)
     key = digest(["cpp", candidate.source, header, list(flags), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"
     if not path.is_file():

@@ -44,5 +44,5 @@ def bind_tunables(candidate: Candidate, settings: tuple[str, ...]) -> Candidate:
         if name not in space or text not in {str(value) for value in space[name]}:
             declared = "; ".join(f"{n} in {' '.join(map(str, values))}" for n, values in space.items()) or "none"
             raise UsageError(f"set={setting!r}: declared tunables are {declared}")
-        candidate = candidate.bind(**{name: int(text)})
+        candidate = candidate.bind(**{name: next(value for value in space[name] if str(value) == text)})
     return candidate

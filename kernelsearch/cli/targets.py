@@ -7,7 +7,16 @@ from rich.table import Table
 
 from kernelsearch.build.abi import describe_abi
 from kernelsearch.errors import UsageError
-from kernelsearch.spec import Entry, TargetFolder, TensorSpec, find_target, library_path, target_names, tunable_space
+from kernelsearch.spec import (
+    Entry,
+    TargetFolder,
+    TensorSpec,
+    find_target,
+    library_path,
+    read_candidate,
+    target_names,
+    tunable_space,
+)
 
 
 def run(action: str, name: str | None, *, abi_only: bool) -> tuple[dict[str, Any], int]:
@@ -53,7 +62,10 @@ def describe(folder: TargetFolder) -> dict[str, Any]:
         "abi": describe_abi(target, ""),
         "workloads": [w.as_json() for w in folder.workloads(None, "float32")],
         "seeds": {
-            stem: {"tunables": {n: list(v) for n, v in tunable_space(text).items()}, "abi": describe_abi(target, text)}
+            stem: {
+                "tunables": {n: list(v) for n, v in tunable_space(text).items()},
+                "abi": describe_abi(target, read_candidate(target.name, "cpp", text, stem).declared),
+            }
             for stem, text in folder.seeds("cpp").items()
         },
     }

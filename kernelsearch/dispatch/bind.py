@@ -155,7 +155,7 @@ def _bind_entry(
     baseline: Callable[..., Any],
     shadow: Shadow | None,
 ) -> BoundEntry:
-    saved = saved_tensors(accepted.candidate.source, folder.target, entry.name)
+    saved = saved_tensors(accepted.candidate.declared, folder.target, entry.name)
     operators = register(entry, saved, accepted.dtype, accepted.device, shared_object, accepted.digest)
     launches = operators.launches
     launches.watch = watched = None if shadow is None else shadow.watch(folder, entry, len(saved), accepted)

@@ -13,6 +13,7 @@ from typing import Any
 
 from kernelsearch.digest import digest
 from kernelsearch.ledger import Line, read_lines
+from kernelsearch.spec import Value
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BestRow:
     language: str
     candidate: str
     origin: str
-    tunables: Mapping[str, int]
+    tunables: Mapping[str, Value]
     is_accepted: bool
     is_confirmed: bool
     speedup: float

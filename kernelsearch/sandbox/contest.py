@@ -50,7 +50,7 @@ class Contest:
     ) -> None:
         self.folder, self.workload, self._rng = folder, workload, rng
         self.entry = folder.target.entry(workload.entry)
-        saved = saved_tensors(candidate.source, folder.target, self.entry.name)
+        saved = saved_tensors(candidate.declared, folder.target, self.entry.name)
         self.stage = Stage(folder, workload, saved, rng)
         release_freed_memory()  # what drawing and verifying left behind
         execution = Execution(

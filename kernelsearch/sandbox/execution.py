@@ -43,8 +43,8 @@ class Execution:
         language: Language | None = None,
     ) -> None:
         self.target, self.dtype, self._rng = target, dtype, rng
-        symbols = [f.trampoline for f in functions(target, candidate.source)]
-        self.bindings = {e.name: Binding(target, candidate.source, e, symbols) for e in target.entries}
+        symbols = [f.trampoline for f in functions(target, candidate.declared)]
+        self.bindings = {e.name: Binding(target, candidate.declared, e, symbols) for e in target.entries}
         language = language or language_of(candidate)
         self.session = Session(
             language.command(cache_dir),

@@ -213,7 +213,7 @@ class _Trial:
 
     def _check_contract(self) -> None:
         for entry in self._folder.target.entries:
-            saved_tensors(self._candidate.source, self._folder.target, entry.name)
+            saved_tensors(self._candidate.declared, self._folder.target, entry.name)
 
     def _build(self) -> None:
         self._language.build(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
@@ -266,7 +266,7 @@ class _Trial:
         layouts = []
         for workload in self._judge.workloads:
             entry = self._folder.target.entry(workload.entry)
-            saved = saved_tensors(self._candidate.source, self._folder.target, entry.name)
+            saved = saved_tensors(self._candidate.declared, self._folder.target, entry.name)
             layouts.append(lay_out(entry, saved, workload.sizes, workload.dtype, backward=entry.has_backward))
         return max(bytes_needed(layout) for layout in layouts)
 

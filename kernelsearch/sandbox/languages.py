@@ -65,7 +65,7 @@ def _build_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path
 
 def _lint_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
     artifact = cpp.build(target, candidate, dtype, cache_dir)
-    lint_artifact(artifact.path, [f.symbol for f in functions(target, candidate.source)])
+    lint_artifact(artifact.path, [f.symbol for f in functions(target, candidate.declared)])
 
 
 def _read_cpp(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
@@ -101,11 +101,11 @@ def _compile_python(target: Target, candidate: Candidate, dtype: str, cache_dir:
 
 def _describe_python(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
     """The JSON document of python_runner.py."""
-    passed = host_functions(target, candidate.source)
+    passed = host_functions(target, candidate.declared)
     entries = {f"{e.name}_{way}": e for e in target.entries for way in ("forward", "backward")}
     described = {
         f.trampoline: _describe(f, entries[f.symbol], passed[f.symbol], dtype)
-        for f in functions(target, candidate.source)
+        for f in functions(target, candidate.declared)
     }
     document = {"source": candidate.source, "tunables": dict(candidate.tunables), "functions": described}
     return json.dumps(document).encode()
@@ -158,7 +158,7 @@ def _on_gpu(name: str) -> Language:
     """A language whose files are linted; then it is said plainly what is missing."""
 
     def lint(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
-        lint_host(candidate.source, name, host_functions(target, candidate.source))
+        lint_host(candidate.source, name, host_functions(target, candidate.declared))
         raise missing
 
     def refuse(*_: object) -> Any:

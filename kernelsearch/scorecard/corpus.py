@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kernelsearch.digest import digest
 from kernelsearch.scorecard.mutate import Base, Mutant, choose_mutants
-from kernelsearch.spec.candidate import Candidate, bindings, read_candidate
+from kernelsearch.spec.candidate import Candidate, Value, bindings, read_candidate
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.target import SCALAR_DTYPES
 
@@ -67,6 +67,6 @@ def mutant_subjects(folders: Sequence[TargetFolder], honest_dir: Path, quota: in
     return found
 
 
-def _spread(values: list[dict[str, int]]) -> list[dict[str, int]]:
+def _spread(values: list[dict[str, Value]]) -> list[dict[str, Value]]:
     places = sorted({round(i * (len(values) - 1) / (BINDINGS_EACH - 1)) for i in range(BINDINGS_EACH)})
     return [values[place] for place in places]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kernelsearch.digest import canonical_json
 from kernelsearch.scorecard.corpus import Subject
+from kernelsearch.spec.candidate import Value
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Row:
     target: str
     dtype: str
     base: str
-    tunables: Mapping[str, int]
+    tunables: Mapping[str, Value]
     operator: str
     function: str
     line: int

@@ -117,6 +117,7 @@ def _section(seed: Candidate, prefix: str, taken: set[str]) -> str:
 def _can_be_grafted(target: Target, seed: Candidate) -> bool:
     return (
         seed.language == "cpp"
+        and seed.declared == seed.source  # what may be paired must not depend on the tunables
         and sorted(_FUNCTION.findall(seed.source)) == sorted(function_names(target))
         and seed.source.count('extern "C"') == len(function_names(target))
         and not _has_conditional_include(seed.source)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import prod
 
-from kernelsearch.spec import Candidate, tunable_space
+from kernelsearch.spec import Candidate, Value, tunable_space
 
 # A seed's position and, for each of its tunables in order of declaration, the position of the bound value.
 Point = tuple[int, tuple[int, ...]]
 
 
 class Space:
-    """Points and their candidates. The values of a tunable are held in rising order: a step is to the next number.
+    """Points and their candidates. Numbers are held in rising order: a step is to the next one, or to any other word.
 
     `seeds` are the distinct sources; one source given with two bindings is one seed with two of the `starts`.
     """
@@ -24,7 +24,7 @@ class Space:
             unique.setdefault((seed.language, seed.source), seed)
         self.seeds = tuple(unique.values())
         self._tunables = [
-            tuple((name, tuple(sorted(values))) for name, values in tunable_space(seed.source).items())
+            tuple((name, _ordered(values)) for name, values in tunable_space(seed.source).items())
             for seed in self.seeds
         ]
         numbers = {key: number for number, key in enumerate(unique)}
@@ -36,7 +36,7 @@ class Space:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def _point(self, seed: int, bound: Mapping[str, int]) -> Point:
+    def _point(self, seed: int, bound: Mapping[str, Value]) -> Point:
         return seed, tuple(values.index(bound[name]) for name, values in self._tunables[seed])
 
     def at(self, index: int) -> Point:
@@ -59,10 +59,16 @@ class Space:
         seed, positions = point
         found = []
         for axis, (_, values) in enumerate(self._tunables[seed]):
-            for step in (positions[axis] - 1, positions[axis] + 1):
-                if 0 <= step < len(values):
+            here, count = positions[axis], len(values)
+            steps = (here - 1, here + 1) if isinstance(values[0], int) else range(count)
+            for step in steps:
+                if 0 <= step < count and step != here:
                     found.append((seed, (*positions[:axis], step, *positions[axis + 1 :])))
         return found
+
+
+def _ordered(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    return tuple(sorted(values)) if all(isinstance(value, int) for value in values) else values
 
 
 class Shuffle:

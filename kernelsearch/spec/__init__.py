@@ -1,6 +1,6 @@
 """The nouns: target, workload, candidate, record. Standard library only."""
 
-from kernelsearch.spec.candidate import Candidate, read_candidate, saved_tensors, tunable_space
+from kernelsearch.spec.candidate import Candidate, Value, read_candidate, saved_tensors, tunable_space
 from kernelsearch.spec.library import TargetFolder, find_target, library_path, target_names
 from kernelsearch.spec.record import Gate, Measurement, Status, Verdict, verdict_from_json
 from kernelsearch.spec.target import Axis, Entry, Parameter, Target, TensorSpec, Work
@@ -17,6 +17,7 @@ __all__ = [
     "Target",
     "TargetFolder",
     "TensorSpec",
+    "Value",
     "Verdict",
     "Work",
     "Workload",

@@ -3,8 +3,12 @@
 Declarations stand in comment lines of the source, so that any candidate, whoever wrote it, can be swept:
 
     // tune: BLOCK_Q in 16 32 64          a tunable, compiled as a macro; the first value is the default
+    // tune: BACKWARD in recompute stash  a gene: BACKWARD_recompute is 1 or 0, and so is BACKWARD_stash
     // saves: lse float32 B H T           a tensor the forward leaves for the backward (dtype "scalar" allowed)
     // saves mix_norm: rstd float32 N     the same for one entry of a target with several
+    // flags: -O2 -fno-tree-vectorize     options of the compiler, from the list in build/flags.py
+
+`saves` and `flags` may hold for one value of a tunable only: `// saves if BACKWARD=stash: stash scalar N V`.
 
 In Python files (Python, Triton, CUDA) they are literals at the top level; a tunable is then a global of that name:
 
@@ -27,8 +31,14 @@ from kernelsearch.spec.target import DTYPES, Target, TensorSpec
 
 MAXIMUM_SOURCE_BYTES = 256 * 1024
 _TUNE = re.compile(r"^\s*//\s*tune:\s*(\w+)\s+in\s+(.+?)\s*$", re.MULTILINE)
+_CONDITION = re.compile(r"^(\s*//\s*(?:saves|flags)\b[^:\n]*?)\s+if\s+(\w+)\s*=\s*(\w+)\s*:(.*)$", re.MULTILINE)
+_UNRESOLVED = re.compile(r"^\s*//\s*(?:saves|flags)\b[^:\n]*\sif\s.*$", re.MULTILINE)
+_FLAGS = re.compile(r"^\s*//\s*flags:\s*(.*?)\s*$", re.MULTILINE)
 _SAVES = re.compile(r"^\s*//\s*saves(?:\s+(\w+))?:\s*(\w+)\s+(\w+)((?:\s+\w+)*)\s*$", re.MULTILINE)
 _LITERAL = re.compile(r"^(TUNE|SAVES)\b.*=", re.MULTILINE)
+
+
+Value = int | str
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Candidate:
     target: str
     language: str
     source: str
-    tunables: Mapping[str, int]
+    tunables: Mapping[str, Value]
     origin: str = "file"
 
     @property
@@ -46,7 +56,18 @@ class Candidate:
         """Identity: target, language, source and bound tunables; `origin` is provenance, not identity."""
         return digest([self.target, self.language, self.source, sorted(self.tunables.items())])
 
-    def bind(self, **values: int) -> "Candidate":
+    @property
+    def declared(self) -> str:
+        """The source with its conditional declarations settled: what these tunables do not choose is gone."""
+        return _CONDITION.sub(lambda found: self._settle(*found.groups()), self.source)
+
+    def _settle(self, head: str, name: str, value: str, rest: str) -> str:
+        known = tunable_space(self.source)
+        if value not in map(str, known.get(name, ())):
+            raise ContractError(f"if {name}={value}: no such value of a tunable; declared are {known}")
+        return f"{head}:{rest}" if str(self.tunables[name]) == value else ""
+
+    def bind(self, **values: Value) -> "Candidate":
         return Candidate(self.target, self.language, self.source, {**self.tunables, **values}, self.origin)
 
 
@@ -58,15 +79,11 @@ def read_candidate(target: str, language: str, source: str, origin: str) -> Cand
     return Candidate(target, language, source, defaults, origin)
 
 
-def tunable_space(source: str) -> dict[str, tuple[int, ...]]:
-    """The declared tunables and their values, in order of declaration."""
-    space: dict[str, tuple[int, ...]] = {}
+def tunable_space(source: str) -> dict[str, tuple[Value, ...]]:
+    """The declared tunables and their values, in order of declaration: integers, or words."""
+    space: dict[str, tuple[Value, ...]] = {}
     for name, text in _TUNE.findall(source):
-        try:
-            values = tuple(int(word) for word in text.split())
-        except ValueError:
-            raise ContractError(f"tune: {name} in {text!r}: every value must be an integer") from None
-        _add_tunable(space, name, values)
+        _add_tunable(space, name, _values(name, text.split()))
     for name, listed in _literal(source, "TUNE").items():
         if not name.isidentifier() or name.startswith("__"):
             raise ContractError(f"tune: {name!r} is not a name that a source can read")
@@ -76,7 +93,16 @@ def tunable_space(source: str) -> dict[str, tuple[int, ...]]:
     return space
 
 
-def _add_tunable(space: dict[str, tuple[int, ...]], name: str, values: tuple[int, ...]) -> None:
+def _values(name: str, words: list[str]) -> tuple[Value, ...]:
+    if all(re.fullmatch(r"[A-Za-z]\w*", word) for word in words):
+        return tuple(words)
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise ContractError(f"tune: {name} in {' '.join(words)!r}: give integers, or words such as save") from None
+
+
+def _add_tunable(space: dict[str, tuple[Value, ...]], name: str, values: tuple[Value, ...]) -> None:
     if name in space or len(set(values)) != len(values):
         raise ContractError(f"tune: {name} in {' '.join(map(str, values))!r}: declared twice")
     space[name] = values
@@ -112,7 +138,7 @@ def _targets(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def bindings(source: str) -> list[dict[str, int]]:
+def bindings(source: str) -> list[dict[str, Value]]:
     """Every combination of tunables, the defaults first."""
     space = tunable_space(source)
     return [dict(zip(space, values, strict=True)) for values in product(*space.values())]
@@ -122,8 +148,23 @@ def count_bindings(source: str) -> int:
     return prod(len(values) for values in tunable_space(source).values())
 
 
+def declared_flags(source: str) -> tuple[str, ...]:
+    """The compiler's options that a settled source (Candidate.declared) asks for, in order."""
+    _refuse_unsettled(source)
+    return tuple(flag for text in _FLAGS.findall(source) for flag in text.split())
+
+
+def _refuse_unsettled(source: str) -> None:
+    if found := _UNRESOLVED.search(source):
+        raise ContractError(f"{found[0].strip()!r} is not settled: write NAME=VALUE behind `if`, and read `declared`")
+
+
 def saved_tensors(source: str, target: Target, entry_name: str) -> tuple[TensorSpec, ...]:
-    """The tensors this source's forward of `entry_name` leaves for its backward, in order of declaration."""
+    """The tensors this source's forward of `entry_name` leaves for its backward, in order of declaration.
+
+    Where declarations have conditions, `source` is the settled one, Candidate.declared.
+    """
+    _refuse_unsettled(source)
     entry = target.entry(entry_name)
     axes = {axis.name for axis in entry.axes}
     found = []
