@@ -221,7 +221,7 @@ REFUSED = {
         r"f_forward\(x, scale\)",
     ),
     "a missing function": (changed("def f_backward", "def g_backward"), "f_backward is missing"),
-    "no launch": (TRITON.replace("    kernel[", "    # kernel["), "launches no kernel"),
+    "no launch": (TRITON.replace("    kernel[", "    # kernel["), "never launched"),
     # host functions
     "try": (in_host("try:\n        n = 1\n    except ValueError:\n        n = 2"), "`try`"),
     "with": (in_host("with torch.no_grad():\n        n = 1"), "`with`"),
