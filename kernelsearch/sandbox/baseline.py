@@ -24,6 +24,7 @@ from kernelsearch.sandbox.baseline_worker import (
 )
 from kernelsearch.sandbox.layout import Layout
 from kernelsearch.sandbox.processes import freeze, thaw
+from kernelsearch.sandbox.protection import cores
 from kernelsearch.sandbox.session import Session
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.workload import Workload
@@ -33,12 +34,16 @@ COMMAND_TIMEOUT_S = 120.0
 
 
 class BaselineProcess:
-    """A worker with `threads` threads; started at once, first waited for when it is used. Ends with its owner."""
+    """A worker with `threads` threads; started at once, first waited for when it is used. Ends with its owner.
+
+    Each thread has a core of its own, as the candidate's have (processes.Spread).
+    """
 
     def __init__(self, threads: int) -> None:
         self._channel, theirs = socket.socketpair()
         command = [sys.executable, "-m", "kernelsearch.sandbox.baseline_worker", str(theirs.fileno()), str(threads)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        places = ",".join(f"{{{core}}}" for core in sorted(cores(threads)))
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "true", "OMP_PLACES": places}
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )

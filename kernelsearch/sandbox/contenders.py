@@ -14,7 +14,8 @@ import torch
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.execution import Execution
 from kernelsearch.sandbox.layout import Layout
-from kernelsearch.sandbox.processes import waited_seconds
+from kernelsearch.sandbox.processes import Spread, waited_seconds
+from kernelsearch.sandbox.protection import cores
 from kernelsearch.sandbox.session import OUTPUT
 from kernelsearch.sandbox.stage import Stage
 from kernelsearch.verify.case import TORCH_DTYPES
@@ -41,6 +42,7 @@ class TimedCandidate:
         self._session.load([], WINDOW_TIMEOUT_S)
         self._echo_s = _echo_seconds(lambda: self._session.go(WINDOW_TIMEOUT_S))
         self._session.freeze()
+        self._spread = Spread(self._session.pid, sorted(cores(threads)))
         self._allocation_s = _allocation_seconds(stage.layouts[0])
         self.inside_s = self.wall_s = self.waited = 0.0
         self._started_s = self._session.cpu_seconds()
@@ -72,6 +74,7 @@ class TimedCandidate:
     def _asked(self, ask: Callable[[], T]) -> tuple[T, float]:
         """Lets the process run for one command, keeps account of its time; also what share of it was waiting."""
         before, started = self._session.cpu_seconds(), time.perf_counter()
+        self._spread.refresh()
         waited_s = waited_seconds(self._session.pid)
         self._session.thaw()
         answer = ask()
