@@ -16,7 +16,7 @@ SOURCE = f"// tune: X in {VALUES}\n// tune: Y in {VALUES}\n// tune: Z in {VALUES
 GATES = tuple(Gate(f"gate{index}", True, 0.5) for index in range(10))
 
 
-def judge(candidate: Candidate) -> Verdict:
+def judge(candidate: Candidate, to_beat: float | None) -> Verdict:
     low = 2.0 - abs(candidate.tunables["X"] - 50) / 50
     return Verdict("toy", candidate.digest, "cpp", "float32", Status.PASSED, "d" * 200, 1.0, gates=GATES, low=low)
 

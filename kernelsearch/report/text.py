@@ -66,4 +66,4 @@ def name_outcome(verdict: Verdict) -> str:
 
 
 def style_of(status: Status) -> str:
-    return {Status.PASSED: "green", Status.INFRASTRUCTURE: "yellow"}.get(status, "red")
+    return {Status.PASSED: "green", Status.SLOWER: "default", Status.INFRASTRUCTURE: "yellow"}.get(status, "red")

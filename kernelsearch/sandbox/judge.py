@@ -34,6 +34,7 @@ from kernelsearch.verify import gates
 from kernelsearch.verify.run import CandidateFailure, Run
 
 SMALL_REGION_BYTES = 48 << 20
+FIRST_LOOK = Effort(seconds=0.2, minimum_rounds=5, maximum_rounds=10, close_calls=1)
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ class Judge:
             self.opponent.close()
             del self.__dict__["opponent"]
 
-    def judge(self, candidate: Candidate) -> Verdict:
-        return _Trial(self, candidate, self.care).run()
+    def judge(self, candidate: Candidate, to_beat: float | None = None) -> Verdict:
+        """Proves and times. What at first looks clearly slower than a speedup of `to_beat` is SLOWER, not proven."""
+        return _Trial(self, candidate, self.care, to_beat).run()
 
     def prove(self, candidate: Candidate) -> Verdict:
         """Equality alone: every gate but the clock. Says nothing about speed, so nothing is accepted."""
@@ -93,30 +95,27 @@ class Judge:
 class _Trial:
     """One verdict in the making."""
 
-    def __init__(self, judge: Judge, candidate: Candidate, care: Care) -> None:
-        self._judge, self._candidate, self._care = judge, candidate, care
+    def __init__(self, judge: Judge, candidate: Candidate, care: Care, to_beat: float | None = None) -> None:
+        self._judge, self._candidate, self._care, self._to_beat = judge, candidate, care, to_beat
         self._folder, self._language = judge.folder, language_of(candidate)
         # Drawn now, when the candidate is fixed: nothing about the seeds existed before it.
         self._rng = np.random.default_rng(np.random.SeedSequence())
         self._gates: list[Gate] = []
         self._domain = gates.Domain()
+        self._measured: list[tuple[Samples, Measurement]] = []
+        self._interval: Interval | None = None
 
     def run(self) -> Verdict:
         started, threads = time.monotonic(), torch.get_num_threads()
-        measurements: tuple[Measurement, ...] = ()
-        interval: Interval | None = None
         accepted = False
         status, detail, counterexample = Status.PASSED, "", None
         try:
             release_freed_memory()
             torch.set_num_threads(1)  # two spinning threads of the oracle would suffer from any busy neighbour
             self._verify()
-            measured = self._time()
-            measurements = tuple(m for _, m in measured)
-            if measured:
-                interval, is_faster_too = self._decide(measured)
-                accepted = is_faster_too and not self._judge.without
-            detail = _describe(accepted, [s for s, _ in measured])
+            self._gate("timing", lambda: self._time(self._care.effort, question_the_figures))
+            accepted = self._is_faster() and not self._judge.without
+            detail = _describe(accepted, [s for s, _ in self._measured])
             if self._language.caveat:
                 accepted, detail = False, f"{detail}; {self._language.caveat}"
         except CandidateFailure as failure:
@@ -125,6 +124,7 @@ class _Trial:
             status, detail = Status.INFRASTRUCTURE, str(error)
         finally:
             torch.set_num_threads(threads)
+        interval = self._interval
         return Verdict(
             target=self._folder.target.name,
             digest=self._candidate.digest,
@@ -136,7 +136,7 @@ class _Trial:
             accepted=accepted,
             counterexample=counterexample,
             gates=tuple(self._gates),
-            measurements=measurements,
+            measurements=() if interval is None else tuple(m for _, m in self._measured),
             speedup=None if interval is None else interval.value,
             low=None if interval is None else interval.low,
             high=None if interval is None else interval.high,
@@ -154,6 +154,8 @@ class _Trial:
             self._gate("load", lambda: started.append(running.enter_context(self._execution(SMALL_REGION_BYTES))))
             (run,) = started
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
+            if self._to_beat is not None:
+                self._gate("first look", self._look)
             self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
             self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
             self._gate("search", lambda: self._search(run))
@@ -173,29 +175,37 @@ class _Trial:
         self._gate("memory", self._watch_memory)
         self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
 
-    def _time(self) -> list[tuple[Samples, Measurement]]:
+    def _look(self) -> None:
+        """Times for a moment; refuses what is clearly slower than `to_beat`, forgets everything else."""
+        assert self._to_beat is not None
+        self._time(FIRST_LOOK)
+        if self._interval is not None and self._interval.high < self._to_beat:
+            raise CandidateFailure(Status.SLOWER, f"below {self._to_beat:.3f}x at a first look, so not proven")
+        self._measured, self._interval = [], None
+
+    def _time(self, effort: Effort, is_sound: Callable[[Contest], bool] = lambda contest: True) -> None:
+        """Measures every workload; the figures count together, or not at all."""
         measured: list[tuple[Samples, Measurement]] = []
-
-        def time_all() -> None:
-            for workload in self._judge.workloads:
-                contest = Contest(
-                    self._folder,
-                    self._candidate,
-                    workload,
-                    self._judge.opponent,
-                    cache_dir=self._judge.cache_dir,
-                    threads=self._judge.threads,
-                    rng=self._rng,
-                )
-                try:
-                    samples, measurement = contest.run(self._care.effort, self._peaks)
-                    is_quiet = question_the_figures(contest) and samples.is_quiet
-                    measured.append((replace(samples, is_quiet=is_quiet), measurement))
-                finally:
-                    contest.close()
-
-        self._gate("timing", time_all)
-        return measured
+        for workload in self._judge.workloads:
+            contest = Contest(
+                self._folder,
+                self._candidate,
+                workload,
+                self._judge.opponent,
+                cache_dir=self._judge.cache_dir,
+                threads=self._judge.threads,
+                rng=self._rng,
+            )
+            try:
+                samples, measurement = contest.run(effort, self._peaks)
+                is_quiet = is_sound(contest) and samples.is_quiet
+                measured.append((replace(samples, is_quiet=is_quiet), measurement))
+            finally:
+                contest.close()
+        self._measured = measured
+        self._interval = weighted_speedup(
+            [s for s, _ in measured], [m.baseline_us for _, m in measured], [m.calls for _, m in measured], self._rng
+        )
 
     def _peaks(self, again: bool) -> Peaks:
         torch.set_num_threads(self._judge.threads)
@@ -204,12 +214,10 @@ class _Trial:
         finally:
             torch.set_num_threads(1)
 
-    def _decide(self, measured: list[tuple[Samples, Measurement]]) -> tuple[Interval, bool]:
-        samples = [s for s, _ in measured]
-        baseline = [m.baseline_us for _, m in measured]
-        calls = [m.calls for _, m in measured]
-        interval = weighted_speedup(samples, baseline, calls, self._rng)
-        return interval, is_faster(interval, samples, max(m.noise for _, m in measured))
+    def _is_faster(self) -> bool:
+        if self._interval is None:
+            return False
+        return is_faster(self._interval, [s for s, _ in self._measured], max(m.noise for _, m in self._measured))
 
     def _check_contract(self) -> None:
         for entry in self._folder.target.entries:

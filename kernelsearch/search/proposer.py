@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kernelsearch.spec import Candidate, Verdict
+from kernelsearch.spec import Candidate, Status, Verdict
 
 REJECTED = float("-inf")
 
@@ -25,10 +25,13 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """Lower end of the speedup's interval; REJECTED for a candidate that failed a gate or was not timed."""
-        if not self.verdict.passed or self.verdict.low is None:
-            return REJECTED
-        return self.verdict.low
+        """Lower end of the speedup's interval; REJECTED for a candidate that failed a gate or was not timed.
+
+        Of a SLOWER one, the figure of its first look.
+        """
+        verdict = self.verdict
+        is_timed = verdict.passed or verdict.status is Status.SLOWER
+        return verdict.low if is_timed and verdict.low is not None else REJECTED
 
 
 class Proposer(Protocol):

@@ -24,7 +24,7 @@ FAILURES_IN_A_ROW = 3
 
 def run_study(
     proposers: Sequence[Proposer],
-    evaluate: Callable[[Candidate], Verdict],
+    evaluate: Callable[[Candidate, float | None], Verdict],
     ledger: Ledger,
     *,
     context: Mapping[str, Any],
@@ -35,6 +35,7 @@ def run_study(
 ) -> StudyResult:
     """Search until the budget is spent, every proposer is out of candidates, or Ctrl-C; the result stands in any case.
 
+    `evaluate` is told the lower end of the best accepted speedup so far, and may leave what is below unproven (SLOWER).
     A trial with status INFRASTRUCTURE is recorded, but its candidate counts as not judged: it is judged again when it
     is proposed again. Raises Infrastructure after FAILURES_IN_A_ROW of them; then, and on any other error, the record
     of the study ends as "failed".
@@ -57,7 +58,7 @@ class _Study:
     def __init__(
         self,
         proposers: Sequence[Proposer],
-        evaluate: Callable[[Candidate], Verdict],
+        evaluate: Callable[[Candidate, float | None], Verdict],
         ledger: Ledger,
         objects: Objects,
         on_event: Callable[[Event], None],
@@ -100,10 +101,11 @@ class _Study:
     def judge(self, proposer: Proposer, candidate: Candidate) -> None:
         number = len(self.trials) + 1
         self.on_event(TrialStarted(number, proposer.name, candidate, self.seconds))
-        verdict = recorded_verdict(self.ledger, candidate.digest, self.context)
+        to_beat = self.best.verdict.low if self.best is not None and self.best.verdict.accepted else None
+        verdict = recorded_verdict(self.ledger, candidate.digest, self.context, to_beat)
         is_cached = verdict is not None
         if verdict is None:
-            verdict = self.evaluate(candidate)
+            verdict = self.evaluate(candidate, to_beat)
             self.log(proposer, candidate, verdict)
         trial = Trial(candidate, verdict, proposer.name, is_cached)
         self.trials.append(trial)
@@ -164,11 +166,15 @@ def trial_body(
     }
 
 
-def recorded_verdict(ledger: Ledger, candidate: str, context: str) -> Verdict | None:
-    """The last verdict about a candidate digest in a context digest; None where there is none, or none but failures."""
+def recorded_verdict(ledger: Ledger, candidate: str, context: str, to_beat: float | None = None) -> Verdict | None:
+    """The last verdict about a candidate digest in a context digest that answers the question; None where none does.
+
+    Our own failures answer nothing, and SLOWER only whether a speedup of at least `to_beat` can be expected.
+    """
     for line in reversed(ledger.trials(candidate, context)):
         verdict = verdict_from_json(line.body["verdict"])
-        if verdict.status is not Status.INFRASTRUCTURE:
+        is_slower = verdict.high is not None and to_beat is not None and verdict.high < to_beat
+        if verdict.status is not Status.INFRASTRUCTURE and (verdict.status is not Status.SLOWER or is_slower):
             return verdict
     return None
 

@@ -18,7 +18,7 @@ def write_study(folder: Path, *trials: Trial, contract: str = "one") -> Path:
     ledger = Ledger(folder / "ledger.jsonl", clock=lambda: "2026-01-02T03:04:05.000+00:00")
     run_study(
         [FileProposer([trial.candidate for trial in trials])],
-        lambda candidate: verdicts[candidate.digest],
+        lambda candidate, to_beat: verdicts[candidate.digest],
         ledger,
         context={**CONTEXT, "contract": contract},
         budget=Budget(),

@@ -71,6 +71,21 @@ def test_a_rejected_candidate_is_not_timed(judge, candidate):
     assert not verdict.measurements
 
 
+def test_what_is_clearly_slower_than_what_is_to_be_beaten_is_not_proven(judge, candidate):
+    verdict = judge.judge(candidate(HONEST), to_beat=1e9)
+    assert (verdict.status, verdict.gates[-1].name, verdict.gates[-1].passed) == ("SLOWER", "first look", False)
+    assert verdict.high < 1e9 and verdict.measurements and not verdict.accepted and not verdict.domain
+
+
+def test_what_may_be_faster_than_what_is_to_be_beaten_is_proven_and_timed_in_full(judge, candidate):
+    verdict = judge.judge(candidate(HONEST), to_beat=1e-9)
+    assert verdict.passed and {"first look", "search", "timing"} <= {gate.name for gate in verdict.gates}
+
+
+def test_a_wrong_candidate_is_wrong_and_not_slower(judge, candidate):
+    assert judge.judge(candidate(WRONG["zeros"][0]), to_beat=1e9).status != "SLOWER"
+
+
 def test_the_seed_in_the_folder_passes_in_both_dtypes(judge, folder, candidate):
     seed = candidate(folder.seeds("cpp")["plain"])
     assert judge.judge(seed).passed

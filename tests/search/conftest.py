@@ -17,8 +17,8 @@ def make_seed(name: str, **tunables: list[int]) -> Candidate:
 
 
 def make_verdict(candidate: Candidate, low: float | None, status: Status = Status.PASSED) -> Verdict:
-    accepted = low is not None and low > 1
-    return Verdict("toy", candidate.digest, "cpp", "float32", status, "", 0.0, accepted=accepted, low=low)
+    accepted = status is Status.PASSED and low is not None and low > 1
+    return Verdict("toy", candidate.digest, "cpp", "float32", status, "", 0.0, accepted=accepted, low=low, high=low)
 
 
 class Judge:
@@ -28,7 +28,7 @@ class Judge:
         self.low = low
         self.judged: list[str] = []
 
-    def __call__(self, candidate: Candidate) -> Verdict:
+    def __call__(self, candidate: Candidate, to_beat: float | None = None) -> Verdict:
         self.judged.append(candidate.digest)
         low = self.low(candidate)
         return make_verdict(candidate, low, Status.MISMATCH if low is None else Status.PASSED)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernelsearch.digest import digest
 from kernelsearch.errors import Infrastructure
 from kernelsearch.ledger import Ledger, Objects, read_lines
 from kernelsearch.search import (
@@ -24,6 +25,7 @@ from kernelsearch.search import (
     TrialJudged,
     best_of,
     recorded_candidate,
+    recorded_verdict,
     run_study,
 )
 from kernelsearch.spec import Candidate, Status
@@ -190,7 +192,7 @@ def test_ctrl_c_ends_a_study_cleanly(tmp_path):
 def test_an_interrupted_study_still_returns_its_best(tmp_path):
     judge = Judge(hill)
 
-    def interrupt(candidate: Candidate):
+    def interrupt(candidate: Candidate, to_beat: float | None):
         if len(judge.judged) == 3:
             raise KeyboardInterrupt
         return judge(candidate)
@@ -202,15 +204,42 @@ def test_an_interrupted_study_still_returns_its_best(tmp_path):
 def test_a_trial_that_infrastructure_ended_is_judged_again(tmp_path):
     broken = SEEDS[0].digest
     status = {broken: Status.INFRASTRUCTURE}
-    study(tmp_path, lambda c: make_verdict(c, 1.5, status.get(c.digest, Status.PASSED)), budget=Budget())
+    study(tmp_path, lambda c, to_beat: make_verdict(c, 1.5, status.get(c.digest, Status.PASSED)), budget=Budget())
     again = Judge(hill)
     study(tmp_path, again, budget=Budget())
     assert again.judged == [broken]
 
 
+def first_look(c, to_beat):
+    """Seed b is the best; what is below it is not proven."""
+    low = 1.5 if c.origin == "b" else 1.2 if c == SEEDS[0] else 0.5
+    return make_verdict(c, low, Status.SLOWER if to_beat is not None and low < to_beat else Status.PASSED)
+
+
+def test_a_judge_is_told_what_is_to_be_beaten(tmp_path):
+    told = []
+    study(tmp_path, lambda c, to_beat: told.append(to_beat) or first_look(c, to_beat), budget=Budget(trials=4))
+    assert told[0] is None and set(told[1:]) == {1.2, 1.5}
+
+
+def test_a_slower_candidate_has_a_score_and_is_never_the_best_while_another_is_accepted(tmp_path):
+    result = study(tmp_path, first_look, budget=Budget())
+    slower = [trial for trial in result.trials if trial.verdict.status is Status.SLOWER]
+    assert {trial.score for trial in slower} == {0.5}
+    assert result.best is not None and result.best.candidate.origin == "b"
+
+
+def test_what_was_slower_than_one_kernel_says_nothing_where_less_is_to_be_beaten(tmp_path):
+    result = study(tmp_path, first_look, budget=Budget())
+    slower = next(trial.candidate for trial in result.trials if trial.verdict.status is Status.SLOWER)
+    ledger, context = Ledger(tmp_path / "ledger.jsonl"), digest(CONTEXT)
+    found = [recorded_verdict(ledger, slower.digest, context, to_beat) for to_beat in (None, 0.4, 0.6)]
+    assert [verdict is not None for verdict in found] == [False, False, True]
+
+
 def test_infrastructure_failing_again_and_again_ends_the_study(tmp_path):
     with pytest.raises(Infrastructure, match="3 trials in a row"):
-        study(tmp_path, lambda candidate: make_verdict(candidate, None, Status.INFRASTRUCTURE))
+        study(tmp_path, lambda candidate, to_beat: make_verdict(candidate, None, Status.INFRASTRUCTURE))
     assert [body["reason"] for body in recorded(tmp_path, "study-end")] == ["failed"]
 
 
