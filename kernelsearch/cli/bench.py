@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,18 @@ def run(
     place = open_workplace(threads)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place.cache_dir / "inductor"))
     folders = [place.target(name) for name in names] if names else place.folders()
-    kernels = usable_kernels(place, folders, dtype, group or DEFAULT_GROUP, is_promoted_only=False)
+    # PyTorch's bfloat16 is a weak rival on CPUs without instructions for it: its ratio never stands alone.
+    dtypes = [dtype] if dtype == "float32" else ["float32", dtype]
+    kernels = {d: usable_kernels(place, folders, d, group or DEFAULT_GROUP, is_promoted_only=False) for d in dtypes}
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
     console = open_console(stderr=True)
     rows: list[dict[str, Any]] = []
-    for folder in folders:
-        accepted = kernels.get(folder.target.name)
-        functions = _kernel_functions(place, folder, accepted, dtype)
+    for folder, d in product(folders, dtypes):
+        accepted = kernels[d].get(folder.target.name)
+        functions = _kernel_functions(place, folder, accepted, d)
         found: list[dict[str, Any]] = []
-        for workload in chosen_workloads(folder, group, dtype):
-            console.print(f"{workload.name} {dtype}", markup=False)
+        for workload in chosen_workloads(folder, group, d):
+            console.print(f"{workload.name} {d}", markup=False)
             found += _bench_workload(folder, workload, accepted, functions, peaks, seconds, compiled=compiled)
         if accepted is not None:
             behind = find_rivals_ahead(found, accepted.behind)
