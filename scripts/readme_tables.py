@@ -58,6 +58,31 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def studies_table(studies: list[dict[str, Any]]) -> list[str]:
+    """What each search added to its seeds, beside random search over the same space with as many trials."""
+    lines = [
+        (
+            f"What search found (`kernelsearch optimize TARGET --proposer evolve`, {studies[0]['date']}; lower ends of "
+            "95% intervals over eager PyTorch in its own process; the winner was judged again from scratch, which the "
+            "last column shows):"
+        ),
+        "",
+        "| target | trials | s | best seed as given | best of evolve | random, as many trials | winner, judged again |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for study in studies:
+        count = min(p["trials"] for p in study["proposers"])
+        reached = {p["proposer"]: [low for n, low in p["improvements"] if n <= count] for p in study["proposers"]}
+        seed = max((low for low in study["seeds"].values() if low is not None), default=None)
+        evolve, chance = (reached.get(name, [])[-1:] for name in ("evolve", "random"))
+        lows = [f"{low:.2f}x" if low else "-" for low in (seed, *(evolve or [None]), *(chance or [None]))]
+        found = ratio(study["best"]) if study["stored"] else "none accepted"
+        lines.append(
+            f"| {study['target']} | {study['trials']} | {study['seconds']:.0f} | {' | '.join(lows)} | {found} |"
+        )
+    return [*lines, ""]
+
+
 def race_table(race: dict[str, Any]) -> list[str]:
     baseline, promoted = race["baseline"], race["promoted"]
     rows = [
@@ -127,6 +152,10 @@ def render() -> str:
             step = newest(device, name)
             lines += step_table(step) if step else []
         lines += kernels_table(bench) if bench else []
+        names = {file.name.split("-optimize-")[1].removesuffix(".json") for file in device.glob("*-optimize-*.json")}
+        found = [newest(device, f"optimize-{name}") for name in sorted(names)]
+        studies = [study for study in found if study is not None and "seeds" in study]
+        lines += studies_table(studies) if studies else []
         card = newest(device, "scorecard")
         lines += scorecard_lines(card) if card else []
     return "\n".join(lines)

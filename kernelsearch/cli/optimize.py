@@ -12,7 +12,7 @@ from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger.chain import utc_now
 from kernelsearch.report.progress import StudyProgress
-from kernelsearch.report.study import render_study
+from kernelsearch.report.study import render_study, seed_lows
 from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.judge import Judge
@@ -83,6 +83,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         "best": winner[1].as_json() if winner else (result.best.verdict.as_json() if result.best else None),
         "stored": str(stored) if stored else None,
         "seconds": result.seconds,
+        "seeds": seed_lows(result, seeds),
         "proposers": [trajectory.as_json() for trajectory in result.trajectories],
     }
     return answer, 130 if result.is_interrupted else 0 if stored else 1

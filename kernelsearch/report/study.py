@@ -58,17 +58,22 @@ def compare_with_random(result: StudyResult) -> list[str]:
     return [_compare(name, t.best_low_at(trials), chance, trials) for name, t in by_name.items()]
 
 
-def compare_with_seeds(result: StudyResult, seeds: Sequence[Candidate]) -> list[str]:
-    """What the search added to its starting sources as they were given; empty where none of them was tried."""
+def seed_lows(result: StudyResult, seeds: Sequence[Candidate]) -> dict[str, float | None]:
+    """What each starting source reached as it was given, by name, of those that were tried; None for a refused one."""
     found = {trial.candidate.digest: trial.score for trial in result.trials}
     lows = {s.origin: found[s.digest] for s in seeds if s.digest in found}
-    given = {name: low if low > REJECTED else None for name, low in lows.items()}
+    return {name: low if low > REJECTED else None for name, low in lows.items()}
+
+
+def compare_with_seeds(result: StudyResult, seeds: Sequence[Candidate]) -> list[str]:
+    """What the search added to its starting sources as they were given; empty where none of them was tried."""
+    given = seed_lows(result, seeds)
     if not given:
         return []
     listed = ", ".join(f"{name} {format_ratio(low)}" for name, low in given.items())
     head = f"Seeds as given: {listed}."
-    start, best = max(lows.values()), result.best
-    if start == REJECTED or best is None:
+    start, best = max((low for low in given.values() if low is not None), default=None), result.best
+    if start is None or best is None:
         return [head]
     gain = best.score / start
     added = f"{format_ratio(gain)} the best of them" if gain > 1 else "no better than the best of them"

@@ -1,6 +1,6 @@
 """One concrete question to a candidate: sizes, parameters and the values of every input."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,14 +75,36 @@ def take_rows(
 
     The float64 oracle is many times dearer than the kernel; rows that nobody could predict are as good as all.
     """
-    entry = folder.target.entry(case.workload.entry)
-    axis = getattr(folder.module("reference"), f"{entry.name}_ROW_AXIS", None)
+    axis, size, count = _row_blocks(folder, case)
     if axis is None:
         return case, dict(got)
-    size = case.workload.sizes[axis]
-    largest = max(int(np.prod(t.shape(case.workload.sizes), dtype=np.int64)) for t in entry.inputs)
-    count = max(1, min(-(-size // ROW_SHARE), ROW_ELEMENTS * size // largest))
-    start = int(rng.integers(0, size - count + 1))
+    return _narrow(folder, case, got, axis, int(rng.integers(0, size - count + 1)), count)
+
+
+def split_rows(folder: TargetFolder, case: Case, got: Tensors) -> Iterator[tuple[Case, dict[str, Tensor]]]:
+    """All rows, in parts of the size that `take_rows` takes."""
+    axis, size, count = _row_blocks(folder, case)
+    if axis is None:
+        yield case, dict(got)
+        return
+    for start in range(0, size, count):
+        yield _narrow(folder, case, got, axis, start, min(count, size - start))
+
+
+def _row_blocks(folder: TargetFolder, case: Case) -> tuple[str | None, int, int]:
+    """The axis of independent rows, its size, and how many rows the oracle is asked at once."""
+    entry, sizes = folder.target.entry(case.workload.entry), case.workload.sizes
+    axis = getattr(folder.module("reference"), f"{entry.name}_ROW_AXIS", None)
+    if axis is None:
+        return None, 1, 1
+    largest = max(int(np.prod(t.shape(sizes), dtype=np.int64)) for t in entry.inputs)
+    return axis, sizes[axis], max(1, min(-(-sizes[axis] // ROW_SHARE), ROW_ELEMENTS * sizes[axis] // largest))
+
+
+def _narrow(
+    folder: TargetFolder, case: Case, got: Tensors, axis: str, start: int, count: int
+) -> tuple[Case, dict[str, Tensor]]:
+    entry = folder.target.entry(case.workload.entry)
     specs = (*entry.inputs, *entry.outputs, *entry.output_gradients(), *entry.input_gradients())
     axes = {t.name: t.axes for t in specs}
 
