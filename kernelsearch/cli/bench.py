@@ -54,12 +54,12 @@ def run(
     # PyTorch's bfloat16 is a weak rival on CPUs without instructions for it: its ratio never stands alone.
     dtypes = [dtype] if dtype == "float32" else ["float32", dtype]
     kernels = {d: usable_kernels(place, folders, d, group or DEFAULT_GROUP, is_promoted_only=False) for d in dtypes}
+    pairs = [(folder, d, kernels[d].get(folder.target.name)) for folder, d in product(folders, dtypes)]
+    bound = [_kernel_functions(place, folder, accepted, d) for folder, d, accepted in pairs]
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
     console = open_console(stderr=True)
     rows: list[dict[str, Any]] = []
-    for folder, d in product(folders, dtypes):
-        accepted = kernels[d].get(folder.target.name)
-        functions = _kernel_functions(place, folder, accepted, d)
+    for (folder, d, accepted), functions in zip(pairs, bound, strict=True):
         found: list[dict[str, Any]] = []
         for workload in chosen_workloads(folder, group, d):
             console.print(f"{workload.name} {d}", markup=False)

@@ -124,7 +124,7 @@ def constraint_names(text: str) -> set[str]:
 
 
 def compile_constraint(text: str) -> Value:
-    """The relation as a function of the sizes: integers, names, + - * // %, comparisons, `and`, `or`, `not`."""
+    """The relation as a function of the sizes: integers, names, + - * // %, comparisons, `and`, `or`, `not`, `if`."""
     return _compile(_parse(text).body, text)
 
 
@@ -156,6 +156,9 @@ def _compile(node: ast.expr, text: str) -> Value:
             return lambda sizes: any(part(sizes) for part in parts)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
             return _join(_COMPARE[type(op)], _compile(left, text), _compile(right, text))
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            holds, then, other = (_compile(part, text) for part in (test, body, orelse))
+            return lambda sizes: then(sizes) if holds(sizes) else other(sizes)
     raise ContractError(f"constraint={text!r}: {ast.unparse(node)!r} is not allowed; relate sizes by + - * // % and ==")
 
 

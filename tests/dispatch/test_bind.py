@@ -11,6 +11,7 @@ from kernelsearch.dispatch.bind import Binding, bind
 from kernelsearch.dispatch.domain import compile_constraint
 from kernelsearch.dispatch.store import Accepted, Store
 from kernelsearch.errors import ContractError
+from kernelsearch.spec import TargetFolder, library_path, target_names
 from tests.dispatch.sample import DOMAIN, FOLDER, make_accepted
 
 BASELINE = FOLDER.module("baseline").blend
@@ -146,6 +147,17 @@ def test_the_summary_is_one_line_with_launches_and_fallbacks(binding: Binding):
     binding.ops["blend"](*arguments(20, 4))
     text = binding.summary()
     assert "1+0 launches, fell back 1 x N <= 4 * D does not hold" in text and "\n" not in text
+
+
+def test_a_choice_between_sizes_is_a_constraint():
+    holds = compile_constraint("S == (M if M >= N else N)")
+    cases = [dict(zip("MNS", sizes, strict=True)) for sizes in ((3, 2, 3), (2, 3, 3), (3, 2, 2))]
+    assert [bool(holds(sizes)) for sizes in cases] == [True, True, False]
+
+
+def test_every_constraint_of_the_library_can_guard_calls():
+    folders = [TargetFolder(library_path() / name) for name in target_names(library_path())]
+    assert [compile_constraint(text) for folder in folders for text in folder.target.constraints]
 
 
 def test_constraints_know_integer_arithmetic():
