@@ -53,17 +53,21 @@ def run(
     folders = [place.target(name) for name in names] if names else place.folders()
     # PyTorch's bfloat16 is a weak rival on CPUs without instructions for it: its ratio never stands alone.
     dtypes = [dtype] if dtype == "float32" else ["float32", dtype]
-    kernels = {d: usable_kernels(place, folders, d, group or DEFAULT_GROUP, is_promoted_only=False) for d in dtypes}
-    pairs = [(folder, d, kernels[d].get(folder.target.name)) for folder, d in product(folders, dtypes)]
-    bound = [_kernel_functions(place, folder, accepted, d) for folder, d, accepted in pairs]
+    parts = _folders_of_parts(place, folders)
+    everybody = [*folders, *parts]
+    kernels = {d: usable_kernels(place, everybody, d, group or DEFAULT_GROUP, is_promoted_only=False) for d in dtypes}
+    pairs = [(folder, d, kernels[d].get(folder.target.name)) for folder, d in product(everybody, dtypes)]
+    bound = {(f.target.name, d): _kernel_functions(place, f, accepted, d) for f, d, accepted in pairs}
     peaks = measured_peaks(place.cache_dir, cpp.cpu_identity())
     console = open_console(stderr=True)
     rows: list[dict[str, Any]] = []
-    for (folder, d, accepted), functions in zip(pairs, bound, strict=True):
+    for folder, d, accepted in pairs[: len(folders) * len(dtypes)]:
+        functions = bound[folder.target.name, d]
+        others = {name: op for (_, other), ops in bound.items() if other == d for name, op in ops.items()}
         found: list[dict[str, Any]] = []
         for workload in chosen_workloads(folder, group, d):
             console.print(f"{workload.name} {d}", markup=False)
-            found += _bench_workload(folder, workload, accepted, functions, peaks, seconds, compiled=compiled)
+            found += _bench_workload(folder, workload, accepted, functions, others, peaks, seconds, compiled=compiled)
         if accepted is not None:
             behind = find_rivals_ahead(found, accepted.behind)
             if behind != accepted.behind:
@@ -84,6 +88,17 @@ def find_rivals_ahead(rows: Sequence[Mapping[str, Any]], known: Mapping[str, flo
     measured = {f"{w} {rival}": versus for w, row in passes.items() for rival, versus in row["vs"].items()}
     ahead = {name: versus["speedup"] for name, versus in measured.items() if versus["high"] < 1.0}
     return {name: speedup for name, speedup in known.items() if name not in measured} | ahead
+
+
+def _folders_of_parts(place: Workplace, folders: Sequence[TargetFolder]) -> list[TargetFolder]:
+    """The other targets whose kernels are rivals of these: a kernel for a span has to beat kernels for its parts."""
+    wanted = {name for folder in folders for name in getattr(folder.module("baseline"), "PARTS", {})}
+    given = {folder.target.name for folder in folders}
+    return [
+        folder
+        for folder in place.folders()
+        if folder.target.name not in given and wanted & {entry.name for entry in folder.target.entries}
+    ]
 
 
 def _kernel_functions(
@@ -108,6 +123,7 @@ def _bench_workload(
     workload: Workload,
     accepted: Accepted | None,
     kernels: Mapping[str, Callable[..., Any]],
+    others: Mapping[str, Callable[..., Any]],
     peaks: Peaks,
     seconds: float,
     *,
@@ -119,6 +135,8 @@ def _bench_workload(
     rivals = getattr(baseline, "RIVALS", {})
     functions = {"eager": eager}
     functions |= {name: rival for name, rival in rivals.items() if _takes(rival, entry)}
+    parts = getattr(baseline, "PARTS", {})
+    functions |= {f"{name} kernel": compose(others[name]) for name, compose in parts.items() if name in others}
     if compiled:
         functions["compile"] = torch.compile(eager, dynamic=False)
     if entry.name in kernels:
