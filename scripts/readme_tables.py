@@ -14,7 +14,8 @@ from kernelsearch.report.scorecard import write_scorecard
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench" / "results"
-STEPS = ("step-d4", "step-d4-32k", "step-d4-stock-malloc")
+STEPS = ("step-tiny", "step-d4", "step-d4-32k", "step-d4-stock-malloc")
+UPSTREAM = ("upstream-d4", "upstream-d4-compile")
 BEGIN, END = "<!-- results: begin (generated, do not edit) -->", "<!-- results: end -->"
 
 
@@ -130,6 +131,19 @@ def step_table(step: dict[str, Any]) -> list[str]:
     ]
 
 
+def upstream_lines(runs: dict[str, Any]) -> list[str]:
+    compiled = "under torch.compile" if runs["compiled"] else "eager"
+    return [
+        (
+            f"An unmodified nanochat checkout, {compiled}, `{' '.join(runs['arguments'])}` (`bench/upstream_steps.py`, "
+            f"{runs['date']}, [all steps]({runs['file'].relative_to(ROOT)})): **{ratio(runs)}** in tokens per second. "
+            f"Largest gap of losses to upstream's own: identity patches {runs['identity_gap']:g}, our kernels "
+            f"{runs['kernels_gap']:.2g}, upstream itself on one thread {runs['one_thread_gap']:.2g}."
+        ),
+        "",
+    ]
+
+
 def scorecard_lines(card: dict[str, Any]) -> list[str]:
     """The judge's error rates; the whole document is linked."""
     head = (
@@ -151,6 +165,9 @@ def render() -> str:
         for name in STEPS:
             step = newest(device, name)
             lines += step_table(step) if step else []
+        for name in UPSTREAM:
+            runs = newest(device, name)
+            lines += upstream_lines(runs) if runs else []
         lines += kernels_table(bench) if bench else []
         names = {file.name.split("-optimize-")[1].removesuffix(".json") for file in device.glob("*-optimize-*.json")}
         found = [newest(device, f"optimize-{name}") for name in sorted(names)]

@@ -4,6 +4,7 @@ A kernel is judged again once per fingerprint (compiler, CPU, flags, headers, to
 ledger. Until it has passed, the baseline runs.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from kernelsearch.cli.workplace import Workplace
 from kernelsearch.dispatch.bind import select
 from kernelsearch.dispatch.fingerprint import admission_place, fingerprint
 from kernelsearch.dispatch.store import Accepted
+from kernelsearch.report.text import open_console
 from kernelsearch.sandbox.judge import Care
 from kernelsearch.spec import TargetFolder, Verdict
 from kernelsearch.timing.clock import Effort
@@ -35,6 +37,30 @@ def usable_kernels(
         if admitted is not None:
             found[name] = admitted
     return found
+
+
+def leave_out(
+    folders: Sequence[TargetFolder], kernels: Mapping[str, Accepted], named: Sequence[str] = ()
+) -> dict[str, Accepted]:
+    """What of these kernels training should run; says what stays out and why.
+
+    Of targets that were not named, a kernel that `bench` found behind a rival; and kernels for the parts of what
+    another kernel spans (PARTS of a baseline): nobody would call them.
+    """
+    console = open_console(stderr=True)
+    chosen = dict(kernels)
+    for name in [name for name, kernel in kernels.items() if kernel.behind and name not in named]:
+        rival, speedup = min(chosen.pop(name).behind.items(), key=lambda item: item[1])
+        message = f"{name} stays out unless it is named: {speedup:.2f}x of {rival}"
+        console.print(message, markup=False, soft_wrap=True)
+    for span in [folder for folder in folders if folder.target.name in chosen]:
+        parts = set(getattr(span.module("baseline"), "PARTS", {}))
+        for folder in folders:
+            name = folder.target.name
+            if name in chosen and parts >= {entry.name for entry in folder.target.entries}:
+                del chosen[name]
+                console.print(f"{name} stays out: {span.target.name} spans it", markup=False, soft_wrap=True)
+    return chosen
 
 
 def _is_measured_on(kernel: Accepted, group: str | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from kernelsearch.cli.kernels import usable_kernels
+from kernelsearch.cli.kernels import leave_out, usable_kernels
 from kernelsearch.cli.train import describe_shadow
 from kernelsearch.cli.workplace import open_workplace
 from kernelsearch.errors import UsageError
@@ -73,7 +73,8 @@ def make_order(request: Request) -> dict[str, Any]:
         dtypes = ["float32"] + ["bfloat16"] * (os.environ.get(DTYPE_VARIABLE) == "bfloat16")
         for dtype in dtypes:
             promoted = request.kernels == "promoted"
-            found = usable_kernels(place, place.folders(), dtype, request.group, is_promoted_only=promoted)
+            folders = place.folders()
+            found = leave_out(folders, usable_kernels(place, folders, dtype, request.group, is_promoted_only=promoted))
             digests += [accepted.digest for accepted in found.values()]
     return {
         "repo": str(request.repo.resolve()),

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.cli.kernels import usable_kernels
+from kernelsearch.cli.kernels import leave_out, usable_kernels
 from kernelsearch.cli.workplace import Workplace
 from kernelsearch.dispatch.store import Accepted
 from kernelsearch.errors import EnvironmentMissing, UsageError
-from kernelsearch.report.text import open_console
 
 FACTORY = "kernelsearch.dispatch.factory:promoted"
 # The largest gap of n equal pairs is exceeded by one in n + 1 further ones; n is four for the configuration tiny.
@@ -51,20 +50,12 @@ def describe_config(name: str) -> dict[str, Any]:
 def choose_kernels(
     place: Workplace, which: str, config: str, dtype: str, targets: tuple[str, ...] = ()
 ) -> dict[str, Accepted]:
-    """The kernels a run of this configuration may use, judged again here where they must be; empty for "none".
-
-    Of targets that were not named, kernels behind a rival (`bench`) stay out.
-    """
+    """The kernels a run of this configuration may use, judged again here where they must be; empty for "none"."""
     if which == "none":
         return {}
     folders = [place.target(name) for name in targets] if targets else place.folders()
     kernels = usable_kernels(place, folders, dtype, config, is_promoted_only=which == "promoted")
-    behind = {} if targets else {name: kernel.behind for name, kernel in kernels.items() if kernel.behind}
-    for name, rivals in behind.items():
-        rival, speedup = min(rivals.items(), key=lambda item: item[1])
-        message = f"{name} stays out: {speedup:.2f}x of {rival} (--target {name} takes it in)"
-        open_console(stderr=True).print(message, markup=False, soft_wrap=True)
-    return {name: kernel for name, kernel in kernels.items() if name not in behind}
+    return leave_out(folders, kernels, named=targets)
 
 
 def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> dict[str, Any]:

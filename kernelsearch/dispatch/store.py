@@ -1,6 +1,6 @@
 """Accepted kernels on disk: the library that ships with the targets, read-only, and the user's own store before it.
 
-    kernels/<target>/accepted/<device>-<language>-<dtype>/           library
+    kernels/<target>/accepted/<device>-<language>-<dtype>[-<group>]/ library
     <state>/store/<target>/<device>-<language>-<dtype>-<digest12>/   user
 
 Each folder holds the kernel's source and `provenance.json`. A folder appears whole or not at all. Source and tunables

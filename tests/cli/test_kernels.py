@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernelsearch.cli.kernels import is_admitted
+from kernelsearch.cli.kernels import is_admitted, leave_out
 from kernelsearch.cli.workplace import Workplace
 from kernelsearch.dispatch.store import read_accepted
 from kernelsearch.spec import TargetFolder, library_path
@@ -49,3 +49,20 @@ def test_a_kernel_from_elsewhere_is_judged_once_and_remembered(place, judged):
 def test_a_kernel_that_fails_or_is_slower_here_does_not_run(place, judged, change):
     judged.append(replace(foreign().verdict, **change))
     assert not ask(place, foreign())
+
+
+def test_a_kernel_behind_a_rival_stays_out_unless_it_is_named(capsys):
+    folders, kernels = (
+        [TargetFolder(library_path() / "adamw_step")],
+        {"adamw_step": replace(foreign(), behind={"x": 0.9})},
+    )
+    assert leave_out(folders, kernels) == {}
+    assert "0.90x of x" in capsys.readouterr().err
+    assert leave_out(folders, kernels, named=["adamw_step"]) == kernels
+
+
+def test_kernels_for_the_parts_of_a_span_stay_out():
+    names = ("relu2", "relu2_mlp", "attention")
+    folders = [TargetFolder(library_path() / name) for name in names]
+    assert list(leave_out(folders, dict.fromkeys(names, foreign()))) == ["relu2_mlp", "attention"]
+    assert list(leave_out(folders, dict.fromkeys(("relu2", "attention"), foreign()))) == ["relu2", "attention"]
