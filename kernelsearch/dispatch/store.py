@@ -108,7 +108,8 @@ class Store:
     def add(self, accepted: Accepted) -> Accepted:
         """Write `accepted` into the user's store, whole or not at all; it is returned with its folder.
 
-        A kernel that is there already gets the new provenance, and keeps its promotion and its rivals.
+        A kernel that is there already gets the new provenance, and keeps its promotion and its rivals; what was judged
+        there under the same conditions still holds, so its other workloads and its wider domain are kept too.
         """
         verdict = accepted.verdict
         if not verdict.accepted or verdict.low is None or verdict.digest != accepted.digest:
@@ -118,6 +119,8 @@ class Store:
             known = read_accepted(folder)
             is_promoted = accepted.is_promoted or known.is_promoted
             accepted = replace(accepted, is_promoted=is_promoted, behind=accepted.behind or known.behind)
+            if known.contract_digest == accepted.contract_digest and not known.needs_rejudging(accepted.fingerprint):
+                accepted = replace(accepted, verdict=_join(known.verdict, accepted.verdict))
             _replace_file(folder / PROVENANCE, _text(accepted))
         else:
             _write_folder(folder, accepted)
@@ -171,6 +174,18 @@ def read_accepted(folder: Path) -> Accepted:
     if not accepted.digest == value["digest"] == verdict.digest or not verdict.accepted or verdict.low is None:
         raise CorruptState(f"{folder}: source and tunables are not what {PROVENANCE} records; {_WAY_OUT}")
     return accepted
+
+
+def _join(old: Verdict, new: Verdict) -> Verdict:
+    """`new`, with the measurements of workloads that only `old` has, over the domain of both."""
+    names = {m.workload for m in new.measurements}
+    domain = {entry: dict(axes) for entry, axes in old.domain.items()}
+    for entry, axes in new.domain.items():
+        for axis, (low, high) in axes.items():
+            known = domain.setdefault(entry, {}).get(axis, (low, high))
+            domain[entry][axis] = min(low, known[0]), max(high, known[1])
+    kept = tuple(m for m in old.measurements if m.workload not in names)
+    return replace(new, measurements=(*new.measurements, *kept), domain=domain)
 
 
 def _write_folder(folder: Path, accepted: Accepted) -> None:

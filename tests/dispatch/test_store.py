@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Accepted, Store, read_accepted
 from kernelsearch.errors import CorruptState, UsageError
-from tests.dispatch.sample import make_accepted
+from kernelsearch.spec import Measurement
+from tests.dispatch.sample import DOMAIN, make_accepted
 
 
 def as_library_kernel(store: Store, accepted: Accepted) -> Path:
@@ -71,6 +73,27 @@ def test_a_kernel_that_is_found_again_keeps_its_rivals(store: Store):
 def test_another_dtype_is_another_kernel(store: Store):
     store.add(make_accepted())
     assert store.best("blend", "cpu", "bfloat16") is None
+
+
+def measured(accepted: Accepted, workload: str, rows: int) -> Accepted:
+    row = Measurement(workload, "float32", "forward", 1.5, 1.4, 1.6, 1.0, 1.5, 0.1, 0.01, 12, 1.0)
+    domain = {**DOMAIN, "blend": {**DOMAIN["blend"], "N": (1, rows)}}
+    return replace(accepted, verdict=replace(accepted.verdict, measurements=(row,), domain=domain))
+
+
+def test_a_kernel_that_wins_at_other_shapes_keeps_what_was_judged_before(store: Store):
+    store.add(measured(make_accepted(), "small/blend", 64))
+    store.add(measured(make_accepted(), "large/blend", 256))
+    store.add(measured(make_accepted(), "small/blend", 64))
+    found = best(store)
+    assert found is not None and found.verdict.domain["blend"]["N"] == (1, 256)
+    assert [m.workload for m in found.verdict.measurements] == ["small/blend", "large/blend"]
+
+
+def test_what_was_judged_by_another_compiler_is_not_kept(store: Store):
+    store.add(measured(make_accepted(fingerprint={**fingerprint(), "compiler": "old"}), "large/blend", 256))
+    added = store.add(measured(make_accepted(), "small/blend", 64))
+    assert added.verdict.domain["blend"]["N"] == (1, 64)
 
 
 def test_promotion_is_kept_when_a_kernel_is_added_again(store: Store):
