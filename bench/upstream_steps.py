@@ -2,11 +2,11 @@
 
     python bench/upstream_steps.py --repo ~/nanochat [--rounds 3] [--steps 12] [--compile] -- --depth=4 ...
 
-What follows `--` goes to the checkout's scripts.base_train. Four modes: `off` (KERNELSEARCH=0), `identity` (every patch
-in, over upstream's own functions), `one thread` (off, with other roundings: the band for losses) and `kernels`. Each
-round runs off and kernels, in changing order; identity and one thread run once. Without --compile,
-TORCHDYNAMO_DISABLE=1. Ratios are of the medians of a round's steps, the first FIRST of each run left out; the interval
-is over resampled rounds and steps.
+What follows `--` goes to the checkout's scripts.base_train. Modes: `off` (KERNELSEARCH=0), `kernels`, `identity` (every
+patch in, over upstream's own functions), and those of BAND: off, with other roundings, to see how far equal runs part.
+Each round runs off and kernels, in changing order; the others run once. Without --compile, TORCHDYNAMO_DISABLE=1.
+Ratios are of the medians of a round's steps, the first FIRST of each run left out; the interval is over resampled
+rounds and steps.
 """
 
 import argparse
@@ -21,6 +21,10 @@ from typing import Any
 import numpy as np
 
 FIRST = 2
+BAND = {
+    "one thread": {"OMP_NUM_THREADS": "1"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
 STEP = re.compile(r"^step (\d+)/\d+ .*?loss: ([\d.]+).*?dt: ([\d.]+)ms", re.MULTILINE)
 QUIET = ("--eval-every=-1", "--core-metric-every=-1", "--sample-every=-1", "--save-every=-1")
 
@@ -29,8 +33,8 @@ def run(repo: Path, mode: str, steps: int, arguments: list[str], *, compiled: bo
     """One training run; losses and milliseconds by step."""
     options = {"identity": ["--identity"], "kernels": ["--kernels", "accepted", "--workload", "d4"]}.get(mode, [])
     environment = dict(os.environ)
-    environment |= {"KERNELSEARCH": "0"} if mode in ("off", "one thread") else {}
-    environment |= {"OMP_NUM_THREADS": "1"} if mode == "one thread" else {}
+    environment |= {} if options else {"KERNELSEARCH": "0"}
+    environment |= BAND.get(mode, {})
     environment |= {} if compiled else {"TORCHDYNAMO_DISABLE": "1"}
     command = [
         sys.executable,
@@ -87,7 +91,7 @@ def main() -> None:
     asked = parser.parse_args()
     once = {
         mode: run(asked.repo, mode, asked.steps, asked.arguments, compiled=asked.compile)
-        for mode in ("identity", "one thread")
+        for mode in ("identity", *BAND)
     }
     rounds = []
     for number in range(asked.rounds):
@@ -98,7 +102,7 @@ def main() -> None:
         **speedup(rounds),
         "identity_gap": gap(off, once["identity"]),
         "kernels_gap": gap(off, rounds[0]["kernels"]),
-        "one_thread_gap": gap(off, once["one thread"]),
+        "band_gaps": {mode: gap(off, once[mode]) for mode in BAND},
         "compiled": asked.compile,
         "arguments": asked.arguments,
         "runs": [*once.values(), *(run for pair in rounds for run in pair.values())],

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench" / "results"
 STEPS = ("step-tiny", "step-d4", "step-d4-32k", "step-d4-stock-malloc")
+USUAL_STEPS = 40
 UPSTREAM = ("upstream-d4", "upstream-d4-compile")
 BEGIN, END = "<!-- results: begin (generated, do not edit) -->", "<!-- results: end -->"
 
@@ -68,7 +69,7 @@ def studies_table(studies: list[dict[str, Any]]) -> list[str]:
             "last column shows):"
         ),
         "",
-        "| target | trials | s | best seed as given | best of evolve | random, as many trials | winner, judged again |",
+        "| target, shapes | trials | s | best seed as given | evolve | random, as many | winner, judged again |",
         "|---|---|---|---|---|---|---|",
     ]
     for study in studies:
@@ -78,9 +79,7 @@ def studies_table(studies: list[dict[str, Any]]) -> list[str]:
         evolve, chance = (reached.get(name, [])[-1:] for name in ("evolve", "random"))
         lows = [f"{low:.2f}x" if low else "-" for low in (seed, *(evolve or [None]), *(chance or [None]))]
         found = ratio(study["best"]) if study["stored"] else "none accepted"
-        lines.append(
-            f"| {study['target']} | {study['trials']} | {study['seconds']:.0f} | {' | '.join(lows)} | {found} |"
-        )
+        lines.append(f"| {study['name']} | {study['trials']} | {study['seconds']:.0f} | {' | '.join(lows)} | {found} |")
     return [*lines, ""]
 
 
@@ -112,6 +111,7 @@ def step_table(step: dict[str, Any]) -> list[str]:
         flag = " --compile"
     if not step["keeps_memory"]:
         flag, memory = f"{flag} --no-keep-memory", "under the system's own malloc settings"
+    flag += f" --steps {step['steps']}" if step["steps"] != USUAL_STEPS else ""
     rows = [
         f"| {mode['name']} | {1e3 * mode['step_s']:.0f} | {mode['tokens_per_second']:.0f} | {ratio(mode)} "
         f"| {mode['peak_bytes'] / 2**20:.0f} |"
@@ -133,12 +133,13 @@ def step_table(step: dict[str, Any]) -> list[str]:
 
 def upstream_lines(runs: dict[str, Any]) -> list[str]:
     compiled = "under torch.compile" if runs["compiled"] else "eager"
+    band = ", ".join(f"{gap:.2g} ({mode})" for mode, gap in runs["band_gaps"].items())
     return [
         (
             f"An unmodified nanochat checkout, {compiled}, `{' '.join(runs['arguments'])}` (`bench/upstream_steps.py`, "
             f"{runs['date']}, [all steps]({runs['file'].relative_to(ROOT)})): **{ratio(runs)}** in tokens per second. "
             f"Largest gap of losses to upstream's own: identity patches {runs['identity_gap']:g}, our kernels "
-            f"{runs['kernels_gap']:.2g}, upstream itself on one thread {runs['one_thread_gap']:.2g}."
+            f"{runs['kernels_gap']:.2g}, upstream itself {band}."
         ),
         "",
     ]
@@ -170,8 +171,8 @@ def render() -> str:
             lines += upstream_lines(runs) if runs else []
         lines += kernels_table(bench) if bench else []
         names = {file.name.split("-optimize-")[1].removesuffix(".json") for file in device.glob("*-optimize-*.json")}
-        found = [newest(device, f"optimize-{name}") for name in sorted(names)]
-        studies = [study for study in found if study is not None and "seeds" in study]
+        found = [(name, newest(device, f"optimize-{name}")) for name in sorted(names)]
+        studies = [{**study, "name": name} for name, study in found if study is not None]
         lines += studies_table(studies) if studies else []
         card = newest(device, "scorecard")
         lines += scorecard_lines(card) if card else []

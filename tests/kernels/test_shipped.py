@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from kernelsearch.dispatch.factory import promoted
-from kernelsearch.spec import library_path
 from nanochat.config import named_config
 from nanochat.gpt import GPTConfig, build_model
 from nanochat.ops import Ops
@@ -16,10 +15,6 @@ from nanochat.optim import make_optimizer
 
 CONFIG = GPTConfig(sequence_len=64, vocab_size=512, n_layer=4, n_head=2, n_kv_head=2, n_embd=64, window_pattern="SL")
 ROWS = 2
-
-
-def shipped() -> list[Path]:
-    return sorted(library_path().glob("*/accepted/*-float32"))
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +62,13 @@ def saved_bytes(ops: Ops) -> int:
     return sum(kept.values())
 
 
-def test_every_shipped_kernel_runs_and_nothing_falls_back(kernels):
+def test_shipped_kernels_run_and_nothing_falls_back(kernels):
     ops, report = kernels
     assert abs(step(ops) - step(Ops.eager())) < 1e-4
-    counts = report()
-    assert counts and not any(entry["fallbacks"] for entry in counts.values()), counts
+    found = report()["kernels"]
+    assert not {entry: kernel["fallbacks"] for entry, kernel in found.items() if kernel["fallbacks"]}
+    idle = {entry for entry, kernel in found.items() if not kernel["launches"]["forward"]}
+    assert idle <= {"relu2", "softcap_cross_entropy", "pack_documents"}  # the first two are spanned here
 
 
 def test_a_step_leaves_the_process_as_it_found_it(kernels):

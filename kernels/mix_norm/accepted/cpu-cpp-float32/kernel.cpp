@@ -1,4 +1,4 @@
-// RMS norm, alone and behind a mix: a row at a time, the inverse root mean square saved for the backward.
+// RMS norm, alone and behind a mix: a row at a time, the inverse root mean square saved for the backward or made again.
 //
 //   mixed = l x + s x0,  r = (mean(mixed^2) + 2^-23)^-1/2,  normed = r mixed          (rms_norm: l = 1, no x0)
 //   t = dmixed + r (dnormed - normed mean(dnormed normed)),  dx = l t,  dx0 = s t,  dl = sum t x,  ds = sum t x0
@@ -10,7 +10,12 @@
 //
 // tune: BLOCK_ROWS in 32 8 128
 // tune: UNROLL in 4 2 1
-// saves: rstd float32 N
+// tune: RSTD in saved recomputed
+// tune: COMPILER in default O2 narrow no_fma
+// saves if RSTD=saved: rstd float32 N
+// flags if COMPILER=O2: -O2
+// flags if COMPILER=narrow: -mprefer-vector-width=256
+// flags if COMPILER=no_fma: -ffp-contract=off
 
 #include <kernelsearch/simd.h>
 
@@ -22,6 +27,13 @@ namespace {
 using namespace ks;
 
 constexpr float EPSILON = 0x1p-23f;
+
+// An argument or a statement of the variant that saves; RSTD=recomputed has neither.
+#if RSTD_saved
+#define SAVED(...) __VA_ARGS__
+#else
+#define SAVED(...)
+#endif
 
 // f(j, count) for each vector of a row, whole ones UNROLL at a time; count < LANES only in the last.
 template <class F>
@@ -58,6 +70,17 @@ struct Sum {
 
 inline float inverse_rms(float sum_of_squares, int64_t C) {
     return 1.0f / std::sqrt(sum_of_squares / static_cast<float>(C) + EPSILON);
+}
+
+// Of the values f(j, count) of one row.
+template <class F>
+float row_inverse_rms(int64_t C, F f) {
+    Sum squares;
+    for_vectors(C, [&](int64_t j, int count, int u) {
+        const Vec value = f(j, count);
+        squares.parts[u] += value * value;
+    });
+    return inverse_rms(squares.total(), C);
 }
 
 struct Row {
@@ -102,18 +125,21 @@ void mix_row_backward(const Row& row, float r, const scalar_t* dmixed, const sca
 }  // namespace
 
 extern "C" void mix_norm_forward(const scalar_t* x, const scalar_t* x0, const float* resid, const float* skip,
-                                 scalar_t* mixed, scalar_t* normed, float* rstd, int64_t N, int64_t C) {
+                                 scalar_t* mixed, scalar_t* normed, SAVED(float* rstd, ) int64_t N, int64_t C) {
 #pragma omp parallel
     {
         const Scratch buffer(C + LANES);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < N; i++)
-            rstd[i] = mix_row({x + i * C, x0 + i * C, *resid, *skip}, C, buffer, mixed + i * C, normed + i * C);
+        for (int64_t i = 0; i < N; i++) {
+            [[maybe_unused]] const float r =
+                mix_row({x + i * C, x0 + i * C, *resid, *skip}, C, buffer, mixed + i * C, normed + i * C);
+            SAVED(rstd[i] = r;)
+        }
     }
 }
 
 extern "C" void mix_norm_backward(const scalar_t* x, const scalar_t* x0, const float* resid, const float* skip,
-                                  const scalar_t*, const scalar_t*, const float* rstd, const scalar_t* dmixed,
+                                  const scalar_t*, const scalar_t*, SAVED(const float* rstd, ) const scalar_t* dmixed,
                                   const scalar_t* dnormed, scalar_t* dx, scalar_t* dx0, float* dresid, float* dskip,
                                   int64_t N, int64_t C) {
     const int64_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS;
@@ -124,9 +150,16 @@ extern "C" void mix_norm_backward(const scalar_t* x, const scalar_t* x0, const f
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < blocks; block++) {
             Sum block_resid, block_skip;
-            for (int64_t i = block * BLOCK_ROWS; i < std::min<int64_t>(N, (block + 1) * BLOCK_ROWS); i++)
-                mix_row_backward({x + i * C, x0 + i * C, *resid, *skip}, rstd[i], dmixed + i * C, dnormed + i * C, C,
-                                 dx + i * C, dx0 + i * C, buffer, block_resid, block_skip);
+            for (int64_t i = block * BLOCK_ROWS; i < std::min<int64_t>(N, (block + 1) * BLOCK_ROWS); i++) {
+                const Row row{x + i * C, x0 + i * C, *resid, *skip};
+#if RSTD_saved
+                const float r = rstd[i];
+#else
+                const float r = row_inverse_rms(C, [&](int64_t j, int count) { return row.mix(j, count); });
+#endif
+                mix_row_backward(row, r, dmixed + i * C, dnormed + i * C, C, dx + i * C, dx0 + i * C, buffer,
+                                 block_resid, block_skip);
+            }
             partial[2 * block] = block_resid.total();
             partial[2 * block + 1] = block_skip.total();
         }
@@ -138,29 +171,28 @@ extern "C" void mix_norm_backward(const scalar_t* x, const scalar_t* x0, const f
     *dskip = static_cast<float>(totals[1]);
 }
 
-extern "C" void rms_norm_forward(const scalar_t* x, scalar_t* y, float* rstd, int64_t N, int64_t C) {
+extern "C" void rms_norm_forward(const scalar_t* x, scalar_t* y, SAVED(float* rstd, ) int64_t N, int64_t C) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < N; i++) {
         const scalar_t* row = x + i * C;
-        Sum squares;
-        for_vectors(C, [&](int64_t j, int count, int u) {
-            const Vec value = load_lanes(row + j, count);
-            squares.parts[u] += value * value;
-        });
-        const float r = inverse_rms(squares.total(), C);
+        const float r = row_inverse_rms(C, [&](int64_t j, int count) { return load_lanes(row + j, count); });
         for_vectors(C, [&](int64_t j, int count, int) {
             store_lanes(y + i * C + j, load_lanes(row + j, count) * r, count);
         });
-        rstd[i] = r;
+        SAVED(rstd[i] = r;)
     }
 }
 
-extern "C" void rms_norm_backward(const scalar_t* x, const scalar_t*, const float* rstd, const scalar_t* dy,
+extern "C" void rms_norm_backward(const scalar_t* x, const scalar_t*, SAVED(const float* rstd, ) const scalar_t* dy,
                                   scalar_t* dx, int64_t N, int64_t C) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < N; i++) {
         const scalar_t *row = x + i * C, *drow = dy + i * C;
+#if RSTD_saved
         const float r = rstd[i];
+#else
+        const float r = row_inverse_rms(C, [&](int64_t j, int count) { return load_lanes(row + j, count); });
+#endif
         Sum products;
         for_vectors(C, [&](int64_t j, int count, int u) {
             products.parts[u] += load_lanes(drow + j, count) * (load_lanes(row + j, count) * r);
