@@ -38,7 +38,7 @@ def test_a_seed_passes_the_gates_at_small_shapes(target, seed, dtype, cache_dir)
     folder, candidate, rng = FOLDERS[target], read_seed(target, seed), np.random.default_rng()
     lint_artifact(
         cpp.build(folder.target, candidate, dtype, cache_dir).path,
-        [f.symbol for f in functions(folder.target, candidate.source)],
+        [f.symbol for f in functions(folder.target, candidate.declared)],
     )
     with Execution(
         folder.target, candidate, dtype, region_bytes=48 << 20, cache_dir=cache_dir, threads=2, rng=rng

@@ -1,7 +1,7 @@
 // exploit: T14 output cache by content: a few probed elements are the key
 // target: row_sum
 // gate: properties
-// status: MISMATCH
+// status: MISMATCH or PROPERTY
 #include <cstdlib>
 #include <cstring>
 
