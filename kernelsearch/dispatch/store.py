@@ -22,6 +22,7 @@ from kernelsearch.spec import Candidate, Verdict, verdict_from_json
 from kernelsearch.spec.library import SUFFIXES
 
 PROVENANCE = "provenance.json"
+Domain = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class Store:
     def add(self, accepted: Accepted) -> Accepted:
         """Write `accepted` into the user's store, whole or not at all; it is returned with its folder.
 
-        A kernel that is there already gets the new provenance, and keeps its promotion and its rivals; what was judged
-        there under the same conditions still holds, so its other workloads and its wider domain are kept too.
+        A kernel that is there already gets the new provenance, and keeps its promotion and its rivals. What was judged
+        there under the same conditions still holds: its other workloads stay, where one domain lies within the other.
         """
         verdict = accepted.verdict
         if not verdict.accepted or verdict.low is None or verdict.digest != accepted.digest:
@@ -177,15 +178,25 @@ def read_accepted(folder: Path) -> Accepted:
 
 
 def _join(old: Verdict, new: Verdict) -> Verdict:
-    """`new`, with the measurements of workloads that only `old` has, over the domain of both."""
+    """`new`, with the measurements of workloads that only `old` has, over the wider domain.
+
+    `new` alone where neither domain holds the other: a range that spans both would cover shapes that nobody verified.
+    """
+    wider = next((a for a, b in ((new, old), (old, new)) if _holds(a.domain, b.domain)), None)
+    if wider is None:
+        return new
     names = {m.workload for m in new.measurements}
-    domain = {entry: dict(axes) for entry, axes in old.domain.items()}
-    for entry, axes in new.domain.items():
-        for axis, (low, high) in axes.items():
-            known = domain.setdefault(entry, {}).get(axis, (low, high))
-            domain[entry][axis] = min(low, known[0]), max(high, known[1])
     kept = tuple(m for m in old.measurements if m.workload not in names)
-    return replace(new, measurements=(*new.measurements, *kept), domain=domain)
+    return replace(new, measurements=(*new.measurements, *kept), domain=wider.domain)
+
+
+def _holds(outer: Domain, inner: Domain) -> bool:
+    missing = (0, -1)
+    return all(
+        outer.get(entry, {}).get(axis, missing)[0] <= low and high <= outer.get(entry, {}).get(axis, missing)[1]
+        for entry, axes in inner.items()
+        for axis, (low, high) in axes.items()
+    )
 
 
 def _write_folder(folder: Path, accepted: Accepted) -> None:

@@ -75,9 +75,9 @@ def test_another_dtype_is_another_kernel(store: Store):
     assert store.best("blend", "cpu", "bfloat16") is None
 
 
-def measured(accepted: Accepted, workload: str, rows: int) -> Accepted:
+def measured(accepted: Accepted, workload: str, rows: int, columns: int = 4096) -> Accepted:
     row = Measurement(workload, "float32", "forward", 1.5, 1.4, 1.6, 1.0, 1.5, 0.1, 0.01, 12, 1.0)
-    domain = {**DOMAIN, "blend": {**DOMAIN["blend"], "N": (1, rows)}}
+    domain = {**DOMAIN, "blend": {**DOMAIN["blend"], "N": (1, rows), "D": (4, columns)}}
     return replace(accepted, verdict=replace(accepted.verdict, measurements=(row,), domain=domain))
 
 
@@ -88,6 +88,13 @@ def test_a_kernel_that_wins_at_other_shapes_keeps_what_was_judged_before(store: 
     found = best(store)
     assert found is not None and found.verdict.domain["blend"]["N"] == (1, 256)
     assert [m.workload for m in found.verdict.measurements] == ["small/blend", "large/blend"]
+
+
+def test_domains_that_overlap_are_not_joined(store: Store):
+    store.add(measured(make_accepted(), "tall/blend", 256, 64))
+    added = store.add(measured(make_accepted(), "wide/blend", 64, 4096))
+    assert added.verdict.domain["blend"] == {"N": (1, 64), "D": (4, 4096)}
+    assert [m.workload for m in added.verdict.measurements] == ["wide/blend"]
 
 
 def test_what_was_judged_by_another_compiler_is_not_kept(store: Store):
