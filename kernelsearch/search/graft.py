@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from kernelsearch.spec import Candidate, Target, TensorSpec, read_candidate, saved_tensors, tunable_space
+from kernelsearch.spec.candidate import declared_flags
 
 _FUNCTION = re.compile(r'^extern\s+"C"\s+void\s+(\w+)\s*\(', re.MULTILINE)
 _DECLARATION = re.compile(r"^\s*//\s*(?:tune|saves\b[^:\n]*):.*\n", re.MULTILINE)
@@ -118,6 +119,7 @@ def _can_be_grafted(target: Target, seed: Candidate) -> bool:
     return (
         seed.language == "cpp"
         and seed.declared == seed.source  # what may be paired must not depend on the tunables
+        and not declared_flags(seed.source)  # they are for a whole file
         and sorted(_FUNCTION.findall(seed.source)) == sorted(function_names(target))
         and seed.source.count('extern "C"') == len(function_names(target))
         and not _has_conditional_include(seed.source)
