@@ -17,7 +17,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from kernelsearch.cli.kernels import usable_kernels
+from kernelsearch.cli.kernels import parts_of, usable_kernels
 from kernelsearch.cli.workplace import DEFAULT_GROUP, Workplace, chosen_workloads, open_workplace
 from kernelsearch.dispatch.bind import bind, select
 from kernelsearch.dispatch.store import Accepted
@@ -76,7 +76,7 @@ def run(
                 console.print(f"{folder.target.name} is not promoted: {speedup:.2f}x of {name}", markup=False)
         rows += found
     console.print(_table(rows, cpu_model(), place.threads))
-    return {"device": cpu_model(), "threads": place.threads, "results": rows}, 0
+    return {"device": cpu_model(), "threads": place.threads, "seconds": seconds, "results": rows}, 0
 
 
 def find_rivals_ahead(rows: Sequence[Mapping[str, Any]], known: Mapping[str, float]) -> dict[str, float]:
@@ -92,7 +92,7 @@ def find_rivals_ahead(rows: Sequence[Mapping[str, Any]], known: Mapping[str, flo
 
 def _folders_of_parts(place: Workplace, folders: Sequence[TargetFolder]) -> list[TargetFolder]:
     """The other targets whose kernels are rivals of these: a kernel for a span has to beat kernels for its parts."""
-    wanted = {name for folder in folders for name in getattr(folder.module("baseline"), "PARTS", {})}
+    wanted = {name for folder in folders for name in parts_of(folder)}
     given = {folder.target.name for folder in folders}
     return [
         folder
@@ -135,8 +135,8 @@ def _bench_workload(
     rivals = getattr(baseline, "RIVALS", {})
     functions = {"eager": eager}
     functions |= {name: rival for name, rival in rivals.items() if _takes(rival, entry)}
-    parts = getattr(baseline, "PARTS", {})
-    functions |= {f"{name} kernel": compose(others[name]) for name, compose in parts.items() if name in others}
+    parts = parts_of(folder).items()
+    functions |= {f"{name} kernel": compose(others[name]) for name, compose in parts if name in others}
     if compiled:
         functions["compile"] = torch.compile(eager, dynamic=False)
     if entry.name in kernels:

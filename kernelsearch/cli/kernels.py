@@ -4,7 +4,7 @@ A kernel is judged again once per fingerprint (compiler, CPU, flags, headers, to
 ledger. Until it has passed, the baseline runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,13 +39,20 @@ def usable_kernels(
     return found
 
 
+def parts_of(folder: TargetFolder) -> Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """By entry of another target: what makes of that entry's kernel a rival of this target's."""
+    parts: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+    parts = getattr(folder.module("baseline"), "PARTS", {})
+    return parts
+
+
 def leave_out(
     folders: Sequence[TargetFolder], kernels: Mapping[str, Accepted], named: Sequence[str] = ()
 ) -> dict[str, Accepted]:
     """What of these kernels training should run; says what stays out and why.
 
     Of targets that were not named, a kernel that `bench` found behind a rival; and kernels for the parts of what
-    another kernel spans (PARTS of a baseline): nobody would call them.
+    another kernel spans: nobody would call them.
     """
     console = open_console(stderr=True)
     chosen = dict(kernels)
@@ -54,7 +61,7 @@ def leave_out(
         message = f"{name} stays out unless it is named: {speedup:.2f}x of {rival}"
         console.print(message, markup=False, soft_wrap=True)
     for span in [folder for folder in folders if folder.target.name in chosen]:
-        parts = set(getattr(span.module("baseline"), "PARTS", {}))
+        parts = set(parts_of(span))
         for folder in folders:
             name = folder.target.name
             if name in chosen and parts >= {entry.name for entry in folder.target.entries}:
