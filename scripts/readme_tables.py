@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench" / "results"
 STEPS = ("step-tiny", "step-d4", "step-d4-32k", "step-d4-stock-malloc")
-USUAL_STEPS = 40
+USUAL_STEPS, USUAL_SECONDS = 40, 3.0
 UPSTREAM = ("upstream-d4", "upstream-d4-compile")
 BEGIN, END = "<!-- results: begin (generated, do not edit) -->", "<!-- results: end -->"
 
@@ -31,10 +31,11 @@ def newest(device: Path, name: str) -> dict[str, Any] | None:
 
 def kernels_table(bench: dict[str, Any]) -> list[str]:
     flag = " --compile" if any("compile" in row["vs"] for row in bench["results"]) else ""
+    seconds = f" --seconds {bench['seconds']:g}" if bench["seconds"] != USUAL_SECONDS else ""
     lines = [
         (
             f"Kernels as training calls them, {bench['device']}, {bench['threads']} threads, {bench['date']} "
-            f"(`kernelsearch bench{flag}`, [all figures]("
+            f"(`kernelsearch bench{flag}{seconds}`, [all figures]("
             f"{bench['file'].relative_to(ROOT)})); ratios with their 95% intervals:"
         ),
         "",
@@ -64,9 +65,9 @@ def studies_table(studies: list[dict[str, Any]]) -> list[str]:
     """What each search added to its seeds, beside random search over the same space with as many trials."""
     lines = [
         (
-            f"What search found (`kernelsearch optimize TARGET --proposer evolve`, {studies[0]['date']}; lower ends of "
-            "95% intervals over eager PyTorch in its own process; the winner was judged again from scratch, which the "
-            "last column shows):"
+            f"What search found (`kernelsearch optimize TARGET --proposer evolve`, {studies[0]['date']}, with "
+            "`--workload d4` or `d4-32k` where the row says so; lower ends of 95% intervals over eager PyTorch alone; "
+            "the last column is the winner judged again from scratch):"
         ),
         "",
         "| target, shapes | trials | s | best seed as given | evolve | random, as many | winner, judged again |",
@@ -133,11 +134,14 @@ def step_table(step: dict[str, Any]) -> list[str]:
 
 def upstream_lines(runs: dict[str, Any]) -> list[str]:
     compiled = "under torch.compile" if runs["compiled"] else "eager"
+    pairs = [run for run in runs["runs"] if run["mode"] == "kernels"]
+    flags = f"--rounds {len(pairs)} --steps {len(pairs[0]['ms'])}{' --compile' if runs['compiled'] else ''}"
     band = ", ".join(f"{gap:.2g} ({mode})" for mode, gap in runs["band_gaps"].items())
     return [
         (
-            f"An unmodified nanochat checkout, {compiled}, `{' '.join(runs['arguments'])}` (`bench/upstream_steps.py`, "
-            f"{runs['date']}, [all steps]({runs['file'].relative_to(ROOT)})): **{ratio(runs)}** in tokens per second. "
+            f"An unmodified nanochat checkout, {compiled} (`python bench/upstream_steps.py --repo DIR {flags} -- "
+            f"{' '.join(runs['arguments'])}`, {runs['date']}, [all steps]({runs['file'].relative_to(ROOT)})): "
+            f"**{ratio(runs)}** in tokens per second. "
             f"Largest gap of losses to upstream's own: identity patches {runs['identity_gap']:g}, our kernels "
             f"{runs['kernels_gap']:.2g}, upstream itself {band}."
         ),
@@ -149,7 +153,8 @@ def scorecard_lines(card: dict[str, Any]) -> list[str]:
     """The judge's error rates; the whole document is linked."""
     head = (
         f"The judge, judged by `kernelsearch scorecard` ({card['environment']['cpu']}, "
-        f"{card['environment']['threads']} threads, {card['date']}, [all figures]({card['file'].relative_to(ROOT)})):"
+        f"{card['environment']['threads']} threads, {card['date']}, judge {card['environment']['harness'][:12]}, "
+        f"[all figures]({card['file'].relative_to(ROOT)})):"
     )
     return [head, "", *write_scorecard(card), ""]
 

@@ -75,9 +75,9 @@ def test_a_step_leaves_the_process_as_it_found_it(kernels):
     ops, _ = kernels
     torch.manual_seed(3)
     np.random.seed(3)
-    before = torch.get_num_threads(), flushes_to_zero(), str(np.random.get_state())
+    before = torch.get_num_threads(), flushes_to_zero(), str(np.random.get_state()), torch.get_rng_state().tolist()
     step(ops)
-    after = torch.get_num_threads(), flushes_to_zero(), str(np.random.get_state())
+    after = torch.get_num_threads(), flushes_to_zero(), str(np.random.get_state()), torch.get_rng_state().tolist()
     assert before == after and not after[1]
     libraries = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
     ours = [Path(name) for name in libraries if "/cache/cpp/" in name]
