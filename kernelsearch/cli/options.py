@@ -1,0 +1,53 @@
+"""Options that several commands share, and how a command ends."""
+
+import json
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Dtype(StrEnum):
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+    @property
+    def long(self) -> str:
+        return {"fp32": "float32", "bf16": "bfloat16"}[self.value]
+
+
+class Language(StrEnum):
+    CPP = "cpp"
+
+
+class CandidateLanguage(StrEnum):
+    CPP = "cpp"
+    PYTHON = "python"
+    TRITON = "triton"
+    CUDA = "cuda"
+
+
+class Which(StrEnum):
+    PROMOTED = "promoted"
+    ACCEPTED = "accepted"
+    NONE = "none"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+TargetName = Annotated[str, typer.Argument(help="A target's name, or the folder of your own target.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Number format of the tensors.")]
+Workload = Annotated[str | None, typer.Option(help="Shapes to time: a group such as tiny, or one name.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for every contender (default: all cores).")]
+Config = Annotated[str, typer.Option(help="Training configuration: tiny, d4, d6, d8, d12, d20.")]
+Shadow = Annotated[
+    float | None, typer.Option(help="Compute this share of the calls again, exactly; a wrong kernel is dropped.")
+]
+UntilBpb = Annotated[float | None, typer.Option(help="Validation bits per byte to reach (default: calibrated).")]
+
+
+def finish(result: dict[str, Any], status: int, as_json: bool) -> None:
+    """End the command: the document on standard output if it was asked for, and the exit status."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2, sort_keys=False) + "\n")
+    raise typer.Exit(status)
