@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kernelsearch.cli import main
+from kernelsearch.ledger import Ledger
+
 ROW_SUM = Path(__file__).parent.parent / "sandbox" / "row_sum"
 SEED = ROW_SUM / "seeds" / "plain.cpp"
 
@@ -50,12 +53,21 @@ def test_help_does_not_wait_for_torch(home):
         (("race", "--config", "enormous"), "enormous"),
     ],
 )
-def test_wrong_usage_is_one_clear_error_with_status_2(home, arguments, named):
-    done = call(*arguments, home=home)
-    assert done.returncode == 2, done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_wrong_usage_is_one_clear_error_with_status_2(home, arguments, named, monkeypatch, capsys):
+    monkeypatch.setenv("KERNELSEARCH_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["kernelsearch", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    printed = capsys.readouterr()
+    assert end.value.code == 2, printed.err
+    assert named in printed.err
+    assert printed.out == ""
+
+
+def test_wrong_usage_shows_no_traceback(home):
+    done = call("optimize", "atention", home=home)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("kernelsearch: target='atention'")
 
 
 def test_check_prints_exactly_one_json_document(home):
@@ -75,18 +87,18 @@ def test_targets_show_abi_prints_what_a_candidate_must_export(home):
     assert "attention_forward(const scalar_t* q" in call("targets", "show", "attention", "--abi", home=home).stderr
 
 
-def test_optimize_of_ones_own_folder_keeps_a_ledger_that_verifies(tmp_path):
-    done = call("optimize", str(ROW_SUM), "--trials", "2", "--json", home=tmp_path)
+def test_optimize_of_ones_own_folder_keeps_a_ledger_that_verifies(home):
+    done = call("optimize", str(ROW_SUM), "--trials", "2", "--json", home=home)
     answer = json.loads(done.stdout)
     assert answer["trials"] == 2
     assert set(answer) >= {"target", "language", "trials", "statuses", "best", "stored", "seconds"}
-    assert call("verify", str(tmp_path / "ledger.jsonl"), home=tmp_path).returncode == 0
+    assert call("verify", str(home / "ledger.jsonl"), home=home).returncode == 0
 
 
 def test_a_corrupt_ledger_is_named_with_the_way_out(tmp_path):
-    call("optimize", str(ROW_SUM), "--trials", "1", home=tmp_path)
     ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text(ledger.read_text().replace("row_sum", "row_sun", 1))
+    Ledger(ledger).append("study", {"target": "row_sum"})
+    ledger.write_text(ledger.read_text().replace("row_sum", "row_sun"))
     done = call("optimize", str(ROW_SUM), "--trials", "1", home=tmp_path)
     assert done.returncode == 3
     assert "ledger.jsonl" in done.stderr

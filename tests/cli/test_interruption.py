@@ -59,7 +59,9 @@ def has_no_runner(home: Path) -> bool:
     return not runners(home)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=["killed", "interrupted"]
+)
 def test_a_stopped_search_goes_on_where_it_was(tmp_path, number):
     search = start(tmp_path, 4)
     wait_for_trials(tmp_path, 1)
