@@ -74,6 +74,7 @@ def run(
     repo: Annotated[Path, typer.Option(help="Folder of a nanochat checkout; the script starts there.")],
     kernels: Annotated[Which, typer.Option(help="Which kernels to run with.")] = Which.PROMOTED,
     workload: Annotated[str | None, typer.Option(help="Prefer kernels measured at these shapes: tiny, d4, ...")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Run with the kernels of these targets only.")] = None,
     identity: Annotated[bool, typer.Option("--identity", help="Patch, but run upstream's own functions.")] = False,
     shadow: Shadow = None,
     trust: Annotated[Path | None, typer.Option(help="JSON of digests of changed symbols that you vouch for.")] = None,
@@ -84,7 +85,16 @@ def run(
     from kernelsearch.cli import run as module
 
     request = module.Request(
-        repo, tuple(command), str(kernels), workload, shadow, trust, json_file, identity, keep_memory
+        repo,
+        tuple(command),
+        str(kernels),
+        workload,
+        tuple(target or ()),
+        shadow,
+        trust,
+        json_file,
+        identity,
+        keep_memory,
     )
     finish(*module.run(request), as_json=False)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
-from kernelsearch.cli.kernels import leave_out, usable_kernels
 from kernelsearch.cli.train import describe_shadow
+from kernelsearch.cli.trainer import choose_kernels
 from kernelsearch.cli.workplace import open_workplace
 from kernelsearch.errors import UsageError
 from kernelsearch.report.text import foreign, open_console
@@ -30,6 +30,7 @@ class Request:
     command: tuple[str, ...]
     kernels: str
     group: str | None
+    targets: tuple[str, ...]
     shadow: float | None
     trust: Path | None
     json_file: Path | None
@@ -69,12 +70,10 @@ def make_order(request: Request) -> dict[str, Any]:
     enabled = os.environ.get(SWITCH) != "0"
     place = open_workplace(None)
     digests: list[str] = []
-    if enabled and not request.is_identity and request.kernels != "none":
+    if enabled and not request.is_identity:
         dtypes = ["float32"] + ["bfloat16"] * (os.environ.get(DTYPE_VARIABLE) == "bfloat16")
         for dtype in dtypes:
-            promoted = request.kernels == "promoted"
-            folders = place.folders()
-            found = leave_out(folders, usable_kernels(place, folders, dtype, request.group, is_promoted_only=promoted))
+            found = choose_kernels(place, request.kernels, request.group, dtype, request.targets)
             digests += [accepted.digest for accepted in found.values()]
     return {
         "repo": str(request.repo.resolve()),

@@ -48,13 +48,16 @@ def describe_config(name: str) -> dict[str, Any]:
 
 
 def choose_kernels(
-    place: Workplace, which: str, config: str, dtype: str, targets: tuple[str, ...] = ()
+    place: Workplace, which: str, group: str | None, dtype: str, targets: tuple[str, ...] = ()
 ) -> dict[str, Accepted]:
-    """The kernels a run of this configuration may use, judged again here where they must be; empty for "none"."""
+    """The kernels a run may use, judged again here where they must be; empty for "none".
+
+    Those measured on the workloads of `group`, a configuration's name, come first; `targets` limits them to these.
+    """
     if which == "none":
         return {}
     folders = [place.target(name) for name in targets] if targets else place.folders()
-    kernels = usable_kernels(place, folders, dtype, config, is_promoted_only=which == "promoted")
+    kernels = usable_kernels(place, folders, dtype, group, is_promoted_only=which == "promoted")
     return leave_out(folders, kernels, named=targets)
 
 

@@ -18,6 +18,7 @@ FIELDS = {
     "command": ("-m", "tasks.train"),
     "kernels": "none",
     "group": None,
+    "targets": (),
     "shadow": None,
     "trust": None,
     "json_file": None,
