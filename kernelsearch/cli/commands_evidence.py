@@ -30,7 +30,9 @@ def verify(
 
 
 def scorecard(
-    names: Annotated[list[str] | None, typer.Argument(help="Targets (default: those with mistakes of people).")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Targets (default: those that tests/honest has kernels of).")
+    ] = None,
     part: Annotated[
         list[str] | None, typer.Option(help="exploits, corpora, clock or verdicts; may be repeated (default: all).")
     ] = None,

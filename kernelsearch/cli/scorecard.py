@@ -20,7 +20,6 @@ from kernelsearch.sandbox.judge import Care, Judge
 from kernelsearch.scorecard.card import PARTS, Scorecard, WholeVerdicts
 from kernelsearch.scorecard.clock import Decisions, Dial, Setting, measure_decisions
 from kernelsearch.scorecard.exploits import ExploitScore, find_target_of, measure_exploits
-from kernelsearch.scorecard.handwritten import studied_targets
 from kernelsearch.scorecard.measure import measure_corpora
 from kernelsearch.scorecard.result import CorporaResult
 from kernelsearch.scorecard.zoo import Exploit, read_zoo
@@ -58,7 +57,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if not (corpora_dir / "zoo").is_dir():
         raise UsageError("the scorecard's corpora (tests/zoo, tests/honest) are in this project's source tree only")
     place = open_workplace(request.threads)
-    studied = studied_targets()
+    studied = {folder.name for folder in (corpora_dir / "honest").iterdir()}  # more right kernels than the seeds
     folders = [place.target(name) for name in request.targets]
     folders = folders or [folder for folder in place.folders() if folder.target.name in studied]
     parts = request.parts or PARTS

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from kernelsearch.scorecard.corpus import Subject, honest_subjects, mutant_subjects
-from kernelsearch.scorecard.handwritten import studied_targets
 from kernelsearch.scorecard.measure import QUOTA
 from kernelsearch.scorecard.result import pass_of
 from kernelsearch.spec import TargetFolder, library_path
 
-FOLDERS = [TargetFolder(library_path() / name) for name in sorted(studied_targets())]
 HONEST = Path(__file__).parent.parent / "honest"
+FOLDERS = [TargetFolder(library_path() / folder.name) for folder in sorted(HONEST.iterdir())]
 
 
 @pytest.fixture(scope="module")
