@@ -63,6 +63,7 @@ def _outcome(item: Mapping[str, Any], folder: Path) -> Outcome:
         verdict = provenance["verdict"]
         measured = Measured(verdict["low"], "provenance", verdict["speedup"], verdict["high"])
         time, candidate, study = provenance["date"], provenance["digest"], provenance["study"]
-        return Outcome(outcome, BUILT_IN, time, note, measured, before=1.0, candidate=candidate, study=study)
+        before = 1.0 if item.get("against") == "baseline" else None
+        return Outcome(outcome, BUILT_IN, time, note, measured, before, candidate, study)
     measured = Measured(float(item["low"]), "study")
     return Outcome(outcome, BUILT_IN, item["study"][:10], f"{note} (seed {item['seed']})", measured)
