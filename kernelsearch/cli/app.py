@@ -35,6 +35,7 @@ for command in (
 ):
     app.command()(command)
 app.command("import")(commands_search.import_)
+app.command()(commands_ideas.mcp)
 app.add_typer(commands_ideas.app, name="ideas")
 
 

@@ -113,6 +113,18 @@ def import_(
 
 
 @app.command()
+def read(
+    folder: Annotated[Path, typer.Argument(help="Text, Markdown, patches, PDF (with the extra `papers`).")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be filed, and file nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a folder for ideas, by rules: notes with a `target:` line, and sentences that report a gain."""
+    from kernelsearch.cli import ideas_read as command
+
+    finish(*command.run(folder, is_trial=dry_run), as_json)
+
+
+@app.command()
 def report(as_json: Json = False) -> None:
     """Predicted against measured, of every idea that was tried."""
     from kernelsearch.cli import ideas as command
@@ -132,3 +144,14 @@ def shares(
     from kernelsearch.cli import ideas_shares as command
 
     finish(*command.run(config, steps, dtype.long, threads), as_json)
+
+
+def mcp(
+    http: Annotated[
+        int | None, typer.Option(min=1024, max=65535, help="Serve HTTP at this port of 127.0.0.1, not standard input.")
+    ] = None,
+) -> None:
+    """Serve the judge, the queue and the store to a coding agent by the Model Context Protocol."""
+    from kernelsearch.cli import mcp as command
+
+    command.run(http)

@@ -55,14 +55,23 @@ def check(
     language: Annotated[
         CandidateLanguage | None, typer.Option(help="Language of the file (default: seen in it).")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The cheap gates alone: proves nothing, times nothing.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="If it is accepted, judge it again from scratch and keep it in the store.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Judge one candidate: every gate, then the clock. Status 0 if it is equal."""
+    """Judge one candidate: every gate, then the clock. Status 0 if it is equal, with --keep if it was kept."""
     from kernelsearch.cli import check as command
 
     name = None if language is None else language.value
-    finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads, name), as_json)
+    request = command.Request(
+        file, target, workload, dtype.long, tuple(set_ or ()), threads, name, is_quick=quick, keeps=keep
+    )
+    finish(*command.run(request), as_json)
 
 
 def import_(

@@ -80,8 +80,9 @@ def add(
     device: str,
     *,
     force: bool,
+    desk: Desk | None = None,
 ) -> Answer:
-    desk = Desk()
+    desk = desk or Desk()
     effect = parse_effect(predicts) if predicts else None
     idea = Idea(" ".join(text.split()), desk.require_target(target), effect, against, source, who(author), device)
     entry = desk.queue.add(idea, force=force)
@@ -89,15 +90,16 @@ def add(
     return desk.describe(entry), 0
 
 
-def list_ideas(state: str, target: str | None) -> Answer:
+def list_ideas(state: str, target: str | None, desk: Desk | None = None, *, quiet: bool = False) -> Answer:
     if state not in ("open", "claimed", "closed", "all"):
         raise UsageError(f"state={state!r}: choose from open, claimed, closed, all")
-    desk = Desk()
+    desk = desk or Desk()
     wanted = None if target is None else desk.require_target(target)
     entries = desk.queue.entries(None if state == "all" else state, wanted)
-    console = open_console(stderr=True)
-    console.print(_table(desk, entries))
-    console.print(_order_of(desk), markup=False, soft_wrap=True)
+    if not quiet:
+        console = open_console(stderr=True)
+        console.print(_table(desk, entries))
+        console.print(_order_of(desk), markup=False, soft_wrap=True)
     return {"order": _order_of(desk), "ideas": [desk.describe(entry) for entry in entries]}, 0
 
 
@@ -110,8 +112,10 @@ def show(idea_id: str) -> Answer:
     return found, 0
 
 
-def claim(idea_id: str | None, target: str | None, device: str, seconds: float, worker: str | None) -> Answer:
-    desk = Desk()
+def claim(
+    idea_id: str | None, target: str | None, device: str, seconds: float, worker: str | None, desk: Desk | None = None
+) -> Answer:
+    desk = desk or Desk()
     wanted = None if target is None else desk.require_target(target)
     entry = desk.queue.claim(
         who(worker), seconds, target=wanted, device=None if device == "all" else device, idea_id=idea_id
@@ -141,9 +145,10 @@ def close(
     figures: tuple[float | None, float | None, float | None],
     note: str,
     worker: str | None,
+    desk: Desk | None = None,
 ) -> Answer:
     """`figures` are speedup, low and high as somebody reports them; a candidate's come from the ledger."""
-    desk = Desk()
+    desk = desk or Desk()
     entry = desk.queue.find(idea_id)
     if candidate is not None:
         if figures != (None, None, None):

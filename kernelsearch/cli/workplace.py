@@ -37,6 +37,11 @@ class Workplace:
         return self.state_dir / "cache"
 
     @property
+    def turn(self) -> Path:
+        """The lock of whoever measures here: judgements of all processes come one after the other."""
+        return self.state_dir / "turn.lock"
+
+    @property
     def ledger_path(self) -> Path:
         return self.state_dir / "ledger.jsonl"
 
@@ -59,7 +64,7 @@ class Workplace:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
 
     def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
-        return Judge(folder, dtype, workloads, self.cache_dir, self.threads)
+        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn)
 
     def environment(self) -> Mapping[str, Any]:
         return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)

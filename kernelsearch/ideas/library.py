@@ -30,6 +30,13 @@ def built_in(folders: Iterable[Path]) -> list[Entry]:
     return entries
 
 
+def words_of(folder: Path) -> tuple[str, ...]:
+    """By what words a target is known in prose: its name, and `words` of its ideas file."""
+    file = folder / FILE
+    words = _read(file).get("words", []) if file.is_file() else []
+    return (folder.name, *(str(word) for word in words))
+
+
 def read_ideas(file: Path, author: str) -> list[Idea]:
     """The ideas in a TOML file of `[[idea]]` tables or a JSON list of objects; `target` and `text` are needed."""
     items = _table(file)
@@ -43,6 +50,13 @@ def read_ideas(file: Path, author: str) -> list[Idea]:
 
 
 def _table(file: Path) -> list[dict[str, Any]]:
+    items = _read(file).get("idea")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UsageError(f"file={str(file)!r}: wants [[idea]] tables in TOML, or a list of objects in JSON")
+    return items
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAXIMUM_BYTES:
             raise UsageError(f"file={str(file)!r} has more than {MAXIMUM_BYTES} bytes")
@@ -50,10 +64,7 @@ def _table(file: Path) -> list[dict[str, Any]]:
         loaded = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"file={str(file)!r}: cannot be read as ideas ({error})") from None
-    items = loaded.get("idea") if isinstance(loaded, dict) else loaded
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise UsageError(f"file={str(file)!r}: wants [[idea]] tables in TOML, or a list of objects in JSON")
-    return items
+    return loaded if isinstance(loaded, dict) else {"idea": loaded}
 
 
 def _outcome(item: Mapping[str, Any], folder: Path) -> Outcome:
