@@ -32,6 +32,9 @@ def optimize(
         list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
+    idea: Annotated[
+        str | None, typer.Option(help="An idea to carry out: its id, or next; closed with what comes of it.")
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +44,10 @@ def optimize(
     request = command.Request(
         target, str(language), workload, dtype.long, budget, trials, proposer, tuple(candidate or ()), seed, threads
     )
+    if idea is not None:
+        from kernelsearch.cli import optimize_idea
+
+        finish(*optimize_idea.run(idea, request, command.run), as_json)
     finish(*command.run(request), as_json)
 
 

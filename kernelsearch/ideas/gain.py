@@ -72,7 +72,8 @@ def write_shares(state: Path, shares: Shares) -> Path:
 def expected_gain(idea: Idea, shares: Shares, best: float = 1.0) -> float | None:
     """The share of a step that the idea would save; `best` is the speedup of the best accepted kernel, 1 for none."""
     share = shares.share(idea.target)
-    if idea.predicts is None or share is None or idea.device not in ("any", shares.device_kind):
+    is_here = idea.device in ("any", shares.device_kind) and idea.dtype in ("any", shares.dtype)
+    if idea.predicts is None or share is None or not is_here:
         return None
     if idea.predicts.unit == "ms":
         return min(idea.predicts.amount / shares.step_ms, share / best)

@@ -13,6 +13,7 @@ from typing import Any
 from kernelsearch.errors import UsageError
 from kernelsearch.ideas.entry import Entry, Measured, Outcome
 from kernelsearch.spec import Idea, idea_from_json
+from kernelsearch.spec.idea import FIELDS
 
 FILE = "ideas.toml"
 BUILT_IN = "built-in"
@@ -40,11 +41,10 @@ def words_of(folder: Path) -> tuple[str, ...]:
 def read_ideas(file: Path, author: str) -> list[Idea]:
     """The ideas in a TOML file of `[[idea]]` tables or a JSON list of objects; `target` and `text` are needed."""
     items = _table(file)
-    known = {"text", "target", "predicts", "against", "source", "author", "device"}
     for item in items:
-        if unknown := sorted(item.keys() - known):
+        if unknown := sorted(item.keys() - FIELDS):
             raise UsageError(
-                f"file={str(file)!r}: unknown field {unknown[0]!r}; an idea has {', '.join(sorted(known))}"
+                f"file={str(file)!r}: unknown field {unknown[0]!r}; an idea has {', '.join(sorted(FIELDS))}"
             )
     return [idea_from_json({"author": author, "source": file.name, **item}) for item in items]
 

@@ -21,11 +21,12 @@ from kernelsearch.spec.idea import idea_from_json
 
 AUTHOR = "reader by rules"
 LONGEST_SENTENCE = 400
-_FIELD = re.compile(r"^\s*(?:[-*]\s+)?\**(target|predicts|against|device)\**\s*:\**\s*(.+?)\s*$", re.IGNORECASE)
+_FIELD = re.compile(r"^\s*(?:[-*]\s+)?\**(target|predicts|against|device|dtype)\**\s*:\**\s*(.+?)\s*$", re.IGNORECASE)
 _MARK = re.compile(r"^\s*(?:[-*+]|\d+[.)]|#+)\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\"'])")
 _GAIN = re.compile(
     r"\d(?:\.\d+)?\s?(?:x|\u00d7|times)\s+(?:speed-?up|faster|improvement|higher throughput)"
+    r"|\d(?:\.\d+)?\s?(?:x|\u00d7)\s+(?:over|vs\.?|versus|against|than)\b"
     r"|speed-?ups?\s+(?:of|by|up to)\s+(?:up to\s+)?\d+(?:\.\d+)?\s?(?:x|\u00d7|%)"
     r"|\d+(?:\.\d+)?\s?%\s+(?:faster|less time|speed-?up|lower latency)",
     re.IGNORECASE,

@@ -17,7 +17,9 @@ MAXIMUM_SAVED_MS = 100_000.0
 MAXIMUM_TEXT = 2000
 MAXIMUM_SOURCE = 1000
 DEVICES = ("any", "cpu", "cuda")
+DTYPES = ("any", "float32", "bfloat16")
 AGAINST = ("best", "baseline")
+FIELDS = frozenset({"text", "target", "predicts", "against", "source", "author", "device", "dtype"})
 _EFFECT = re.compile(r"(?P<speedup>\d+(\.\d+)?)x|-(?P<percent>\d+(\.\d+)?)%|-(?P<ms>\d+(\.\d+)?)ms")
 
 
@@ -55,7 +57,8 @@ class Idea:
     """What to try on `target`, and why somebody thinks that it helps.
 
     `against` says what the prediction is relative to: "best", the fastest accepted kernel when the idea was filed, or
-    "baseline", what training runs without kernels. `device` is where it can be tried. `source` is a citation.
+    "baseline", what training runs without kernels. `device` and `dtype` are where it can be tried. `source` is a
+    citation.
     """
 
     text: str
@@ -65,6 +68,7 @@ class Idea:
     source: str = ""
     author: str = ""
     device: str = "any"
+    dtype: str = "any"
 
     def __post_init__(self) -> None:
         if not 10 <= len(self.text.strip()) <= MAXIMUM_TEXT:
@@ -73,6 +77,8 @@ class Idea:
             raise UsageError(f"source and author have at most {MAXIMUM_SOURCE} characters")
         if self.device not in DEVICES:
             raise UsageError(f"device={self.device!r}: choose from {', '.join(DEVICES)}")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"dtype={self.dtype!r}: choose from {', '.join(DTYPES)}")
         if self.against not in AGAINST:
             raise UsageError(f"against={self.against!r}: choose from {', '.join(AGAINST)}")
 
@@ -91,13 +97,13 @@ class Idea:
             "source": self.source,
             "author": self.author,
             "device": self.device,
+            "dtype": self.dtype,
         }
 
 
 def idea_from_json(value: Mapping[str, Any]) -> Idea:
     """The idea that `Idea.as_json` wrote, or that a person wrote with the same keys; `id` is computed, not read."""
-    known = {"text", "target", "predicts", "against", "source", "author", "device"}
-    fields = {key: item for key, item in value.items() if key in known}
+    fields = {key: item for key, item in value.items() if key in FIELDS}
     wrong = [
         key for key, item in fields.items() if not isinstance(item, str) and (key != "predicts" or item is not None)
     ]

@@ -30,8 +30,9 @@ def test_the_gain_is_the_share_of_the_step_that_goes_away(predicts, against, bes
     assert expected_gain(idea(predicts, against=against), SHARES, best) == pytest.approx(gain)
 
 
-def test_there_is_no_gain_to_tell_for_another_device_or_an_unmeasured_target():
+def test_there_is_no_gain_to_tell_for_another_device_or_dtype_or_an_unmeasured_target():
     assert expected_gain(idea("2x", device="cuda"), SHARES) is None
+    assert expected_gain(idea("2x", dtype="bfloat16"), SHARES) is None
     assert expected_gain(idea("2x", target="mix_norm"), SHARES) is None
 
 
