@@ -9,21 +9,18 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, ParamSpec
 
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from kernelsearch.cli import ideas
 from kernelsearch.cli.mcp_jobs import Job, Jobs, Question
-from kernelsearch.cli.require import require
 from kernelsearch.cli.targets import describe
 from kernelsearch.dispatch.store import Store
 from kernelsearch.errors import KernelSearchError, UsageError
 from kernelsearch.report.rows import report_ledger
 from kernelsearch.spec import TargetFolder, Verdict, target_names, verdict_from_json
-
-require("mcp")
-from mcp.server import MCPServer  # noqa: E402 - after the check that it is there
-from mcp.server.mcpserver import Context  # noqa: E402
-from mcp.server.mcpserver.exceptions import ToolError  # noqa: E402
 
 P = ParamSpec("P")
 Answer = dict[str, Any]
