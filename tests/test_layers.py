@@ -12,7 +12,7 @@ LAYERS = (
     ("errors", "digest"),
     ("spec",),
     ("build", "verify", "timing", "ledger"),
-    ("sandbox", "dispatch", "search", "importer"),
+    ("sandbox", "dispatch", "search", "importer", "ideas"),
     ("scorecard",),
     ("report",),
     ("cli",),

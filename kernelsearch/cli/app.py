@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from kernelsearch.cli import commands_evidence, commands_search, commands_training
+from kernelsearch.cli import commands_evidence, commands_ideas, commands_search, commands_training
 from kernelsearch.errors import KernelSearchError
 
 INTERRUPTED = 130
@@ -35,6 +35,8 @@ for command in (
 ):
     app.command()(command)
 app.command("import")(commands_search.import_)
+app.command()(commands_ideas.mcp)
+app.add_typer(commands_ideas.app, name="ideas")
 
 
 def main() -> None:

@@ -32,6 +32,9 @@ def optimize(
         list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
+    idea: Annotated[
+        str | None, typer.Option(help="An idea to carry out: its id, or next; closed with what comes of it.")
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +44,10 @@ def optimize(
     request = command.Request(
         target, str(language), workload, dtype.long, budget, trials, proposer, tuple(candidate or ()), seed, threads
     )
+    if idea is not None:
+        from kernelsearch.cli import optimize_idea
+
+        finish(*optimize_idea.run(idea, request, command.run), as_json)
     finish(*command.run(request), as_json)
 
 
@@ -55,14 +62,23 @@ def check(
     language: Annotated[
         CandidateLanguage | None, typer.Option(help="Language of the file (default: seen in it).")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The cheap gates alone: proves nothing, times nothing.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="If it is accepted, judge it again from scratch and keep it in the store.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Judge one candidate: every gate, then the clock. Status 0 if it is equal."""
+    """Judge one candidate: every gate, then the clock. Status 0 if it is equal, with --keep if it was kept."""
     from kernelsearch.cli import check as command
 
     name = None if language is None else language.value
-    finish(*command.run(file, target, workload, dtype.long, tuple(set_ or ()), threads, name), as_json)
+    request = command.Request(
+        file, target, workload, dtype.long, tuple(set_ or ()), threads, name, is_quick=quick, keeps=keep
+    )
+    finish(*command.run(request), as_json)
 
 
 def import_(

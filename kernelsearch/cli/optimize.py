@@ -28,7 +28,7 @@ from kernelsearch.search import (
     run_study,
     templates,
 )
-from kernelsearch.spec import Candidate, Target, TargetFolder, Verdict, read_candidate
+from kernelsearch.spec import Candidate, Idea, Target, TargetFolder, Verdict, read_candidate
 from kernelsearch.spec.library import SUFFIXES
 
 FINALISTS = 3
@@ -47,6 +47,7 @@ class Request:
     candidates: tuple[Path, ...]
     seed: int
     threads: int | None
+    idea: Idea | None = None  # for proposers that write sources; its place in the queue is optimize_idea's business
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from kernelsearch.cli.state import open_state
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
 from kernelsearch.errors import UsageError
@@ -19,7 +20,6 @@ from kernelsearch.spec import TargetFolder, Workload, find_target, library_path,
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.timing.environment import describe_environment
 
-STATE_VARIABLE = "KERNELSEARCH_HOME"
 DEFAULT_GROUP = "tiny"
 
 
@@ -35,6 +35,11 @@ class Workplace:
     @property
     def cache_dir(self) -> Path:
         return self.state_dir / "cache"
+
+    @property
+    def turn(self) -> Path:
+        """The lock of whoever measures here: judgements of all processes come one after the other."""
+        return self.state_dir / "turn.lock"
 
     @property
     def ledger_path(self) -> Path:
@@ -59,7 +64,7 @@ class Workplace:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
 
     def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
-        return Judge(folder, dtype, workloads, self.cache_dir, self.threads)
+        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn)
 
     def environment(self) -> Mapping[str, Any]:
         return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)
@@ -83,13 +88,7 @@ def open_workplace(threads: int | None) -> Workplace:
         raise UsageError(f"threads={threads}: this machine gives this process {cores} cores")
     tuned = keep_freed_memory()
     torch.set_num_threads(threads or cores)
-    state = Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{STATE_VARIABLE}={state}: cannot be made ({error.strerror}); name a folder that you can write"
-        ) from None
+    state = open_state()
     set_hypothesis_home_dir(state / "cache" / "hypothesis")  # else it makes a folder wherever the user stands
     return Workplace(state, library_path(), threads or cores, tuned)
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.errors import CorruptState, Infrastructure
+from kernelsearch.errors import CorruptState, Infrastructure, UsageError
 from kernelsearch.ledger.line import GENESIS, Line, check_place, decode_line, encode_line
 
 TRIAL = "trial"
@@ -49,13 +49,32 @@ class Ledger:
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Line:
         """Write one record; when this returns it is on disk. Where that fails, the file is as it was before."""
-        if kind == TRIAL and not {"candidate", "context"} <= body.keys():
-            raise ValueError(f"body has {sorted(body)}: a trial names its candidate and its context")
+        line = self.append_if(kind, lambda: body)
+        assert line is not None
+        return line
+
+    def append_if(self, kind: str, make: Callable[[], Mapping[str, Any] | None]) -> Line | None:
+        """Write the body that `make` returns, or nothing where it returns None or raises UsageError.
+
+        `make` is called when everybody's lines are read and nobody else can write: what it decides from the ledger
+        holds when its line is written. Two processes that both want the same thing cannot both get it.
+        """
         with self._locked() as file:
             self._catch_up(file)
+            body = make()
+            if body is None:
+                return None
+            if kind == TRIAL and not {"candidate", "context"} <= body.keys():
+                raise ValueError(f"body has {sorted(body)}: a trial names its candidate and its context")
             raw = encode_line(len(self._lines), kind, self._clock(), self._head, body)
             _write(file, raw, self._offset, self.path)
             return self._take(raw)
+
+    def refresh(self) -> None:
+        """Take in what other processes wrote since."""
+        if self.path.exists():
+            with self._locked() as file:
+                self._catch_up(file)
 
     def find(self, kind: str, **equal: Any) -> list[Line]:
         """The lines of one kind whose body has these values, in order."""
@@ -87,6 +106,8 @@ class Ledger:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
+        except UsageError:  # the caller's own decision, in append_if: nothing was touched
+            raise
         except BaseException:
             self._forget()
             raise

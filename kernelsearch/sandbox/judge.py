@@ -6,7 +6,7 @@ nothing the candidate could have written. A gate that errors fails the verdict a
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from kernelsearch.sandbox.execution import Execution, Relay
 from kernelsearch.sandbox.integrity import question_the_figures
 from kernelsearch.sandbox.languages import Language, language_of, watched
 from kernelsearch.sandbox.layout import bytes_needed, lay_out
+from kernelsearch.sandbox.turn import own_turn
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
@@ -34,7 +35,14 @@ from kernelsearch.verify import gates
 from kernelsearch.verify.run import CandidateFailure, Run
 
 SMALL_REGION_BYTES = 48 << 20
+DEAR_GATES = frozenset({"search", "determinism", "soak", "timed shapes", "memory", "controls", "timing"})
+SCREENED = "passes the cheap gates; neither proven equal nor timed"
+WAITING = "its turn: another judgement is running"
 FIRST_LOOK = Effort(seconds=0.2, minimum_rounds=5, maximum_rounds=10, close_calls=1)
+
+
+def ignore(gate: str) -> None:
+    """Who is told nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Judge:
     """Judges candidates of one target in one dtype, timed on the given workloads.
 
     `without` names gates to leave out, so that a test can show which gate stops what; nothing is accepted then.
+    `turn` is the lock under which one judgement runs at a time; `on_gate` is told each gate before it begins.
     """
 
     folder: TargetFolder
@@ -63,6 +72,8 @@ class Judge:
     threads: int
     care: Care = Care()
     without: frozenset[str] = frozenset()
+    turn: Path | None = None
+    on_gate: Callable[[str], None] = ignore
 
     def __post_init__(self) -> None:
         if "load" in self.without:
@@ -81,7 +92,13 @@ class Judge:
 
     def judge(self, candidate: Candidate, to_beat: float | None = None) -> Verdict:
         """Proves and times. What at first looks clearly slower than a speedup of `to_beat` is SLOWER, not proven."""
-        return _Trial(self, candidate, self.care, to_beat).run()
+        with self._turn():
+            return _Trial(self, candidate, self.care, to_beat).run()
+
+    def screen(self, candidate: Candidate) -> Verdict:
+        """The cheap gates alone: what passes is neither proven nor timed, and what fails would fail the whole."""
+        verdict = replace(self, without=self.without | DEAR_GATES).judge(candidate)
+        return replace(verdict, detail=SCREENED) if verdict.passed else verdict
 
     def prove(self, candidate: Candidate) -> Verdict:
         """Equality alone: every gate but the clock. Says nothing about speed, so nothing is accepted."""
@@ -89,7 +106,11 @@ class Judge:
 
     def confirm(self, candidate: Candidate) -> Verdict:
         """The whole verdict again from scratch: fresh seeds, a fresh process, twice the effort."""
-        return _Trial(self, candidate, self.care.doubled()).run()
+        with self._turn():
+            return _Trial(self, candidate, self.care.doubled()).run()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return own_turn(self.turn, lambda: self.on_gate(WAITING))
 
 
 class _Trial:
@@ -245,6 +266,7 @@ class _Trial:
     def _gate(self, name: str, check: Callable[[], None]) -> None:
         if name in self._judge.without:
             return
+        self._judge.on_gate(name)
         started = time.monotonic()
         passed = False
         try:

@@ -1,0 +1,53 @@
+"""What an idea is worth to a step."""
+
+import pytest
+
+from kernelsearch.errors import CorruptState
+from kernelsearch.ideas import Entry
+from kernelsearch.ideas.gain import Shares, by_gain, expected_gain, read_shares, write_shares
+from kernelsearch.spec import Idea, parse_effect
+
+SHARES = Shares("tiny", "float32", "a CPU", "cpu", 2, "2026-01-01", 8, 100.0, {"attention": 40.0, "relu2": 10.0})
+
+
+def idea(predicts: str, target: str = "attention", **fields: str) -> Idea:
+    return Idea("a text of some length", target, parse_effect(predicts), **fields)
+
+
+@pytest.mark.parametrize(
+    ("predicts", "against", "best", "gain"),
+    [
+        ("2x", "best", 1.0, 0.2),  # 40% of the step, halved
+        ("2x", "best", 2.0, 0.1),  # the kernel left 20% of the step, halved
+        ("2x", "baseline", 1.0, 0.2),
+        ("4x", "baseline", 2.0, 0.1),  # from a half to a quarter of 40%
+        ("2x", "baseline", 3.0, 0.0),  # the kernel is faster than the idea promises
+        ("-5ms", "best", 1.0, 0.05),
+        ("-90ms", "best", 2.0, 0.2),  # no more than what the target still takes
+    ],
+)
+def test_the_gain_is_the_share_of_the_step_that_goes_away(predicts, against, best, gain):
+    assert expected_gain(idea(predicts, against=against), SHARES, best) == pytest.approx(gain)
+
+
+def test_there_is_no_gain_to_tell_for_another_device_or_dtype_or_an_unmeasured_target():
+    assert expected_gain(idea("2x", device="cuda"), SHARES) is None
+    assert expected_gain(idea("2x", dtype="bfloat16"), SHARES) is None
+    assert expected_gain(idea("2x", target="mix_norm"), SHARES) is None
+
+
+def test_a_small_gain_on_a_large_share_comes_before_a_large_gain_on_a_small_one():
+    entries = [Entry(idea("2x", "mix_norm"), 0), Entry(idea("3x", "relu2"), 1), Entry(idea("1.5x"), 2)]
+    assert [e.idea.target for e in by_gain(SHARES, {})(entries)] == ["attention", "relu2", "mix_norm"]
+
+
+def test_shares_are_read_as_they_were_written(tmp_path):
+    write_shares(tmp_path, SHARES)
+    assert read_shares(tmp_path) == SHARES
+
+
+def test_shares_that_were_not_measured_are_none_and_damaged_ones_an_error(tmp_path):
+    assert read_shares(tmp_path) is None
+    (tmp_path / "shares.json").write_text("{}")
+    with pytest.raises(CorruptState, match="delete it"):
+        read_shares(tmp_path)
