@@ -15,6 +15,7 @@ LAYERS = (
     ("sandbox", "dispatch", "search", "importer"),
     ("scorecard",),
     ("report",),
+    ("dashboard",),
     ("cli",),
     ("__main__",),
 )
