@@ -15,6 +15,7 @@ LAYERS = (
     ("sandbox", "dispatch", "search", "importer", "ideas"),
     ("scorecard",),
     ("report",),
+    ("dashboard",),
     ("cli",),
     ("__main__",),
 )

@@ -29,6 +29,7 @@ for command in (
     commands_training.race,
     commands_training.run,
     commands_evidence.report,
+    commands_evidence.dashboard,
     commands_evidence.verify,
     commands_evidence.scorecard,
     commands_evidence.doctor,

@@ -7,15 +7,35 @@ import typer
 
 from kernelsearch.cli.options import Json, Threads, finish
 
+LOCAL = "127.0.0.1"
+Results = Annotated[
+    Path | None, typer.Option(help="Recorded results: a device's folder or its parent (default: bench/results).")
+]
+
 
 def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page to this file.")] = None,
+    results: Results = None,
     as_json: Json = False,
 ) -> None:
     """What the ledger holds: studies, verdicts, the best kernel of each target."""
     from kernelsearch.cli import report as command
 
-    finish(*command.run(markdown), as_json)
+    finish(*command.run(markdown, html, results), as_json)
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine can read it then.")] = LOCAL,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """The report while a search runs in another process: a page on this machine that keeps itself up to date."""
+    from kernelsearch.cli import dashboard as command
+
+    finish(*command.run(command.Request(port, host, open_, results)), as_json)
 
 
 def verify(
