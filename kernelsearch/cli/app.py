@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from kernelsearch.cli import commands_evidence, commands_ideas, commands_search, commands_training
+from kernelsearch.cli import commands_continuous, commands_evidence, commands_ideas, commands_search, commands_training
 from kernelsearch.errors import KernelSearchError
 
 INTERRUPTED = 130
@@ -28,6 +28,9 @@ for command in (
     commands_training.train,
     commands_training.race,
     commands_training.run,
+    commands_continuous.compare,
+    commands_continuous.bisect,
+    commands_continuous.history,
     commands_evidence.report,
     commands_evidence.dashboard,
     commands_evidence.verify,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kernelsearch.cli.options import Json, Threads, finish
+from kernelsearch.cli.options import BenchmarkAction, Json, JUnit, Threads, finish
 
 LOCAL = "127.0.0.1"
 Results = Annotated[
@@ -17,11 +17,15 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page to this file.")] = None,
     results: Results = None,
+    junit: JUnit = None,
+    benchmark_action: BenchmarkAction = None,
     as_json: Json = False,
 ) -> None:
     """What the ledger holds: studies, verdicts, the best kernel of each target."""
+    from kernelsearch.cli import export
     from kernelsearch.cli import report as command
 
+    export.write(junit, benchmark_action)
     finish(*command.run(markdown, html, results), as_json)
 
 
