@@ -73,6 +73,11 @@ class AgentClient:
                 raise CallFailed(f"the agent did not start: {log.strip()[-300:]}", is_permanent=True)
             if status is None:
                 raise CallFailed(f"it wrote no {self.output} within {timeout_s:.0f} s", is_permanent=False)
+            if status != 0:
+                last = log.strip()[-300:]
+                raise CallFailed(
+                    f"it ended with status {status} and wrote no {self.output}: {last}", is_permanent=False
+                )
         usage, cost = _told(log)
         return Answer(written or "", usage, cost=cost)
 

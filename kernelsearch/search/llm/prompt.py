@@ -21,18 +21,24 @@ from kernelsearch.spec.library import SUFFIXES
 
 @dataclass(frozen=True)
 class Sizes:
-    """The most bytes of each part; `records`, `failures` and `dead_ends` are numbers of entries."""
+    """The most bytes of each part; `records`, `failures` and `dead_ends` are numbers of entries.
+
+    The parts add up to less than `stable` and `turn`, so that nothing is ever cut through the marks of a quotation.
+    """
 
     records: int = 3
     source: int = 14_000
+    other_source: int = 8_000
     remarks: int = 3_000
     failures: int = 4
     failed_source: int = 6_000
     counterexample: int = 1_200
     dead_ends: int = 24
+    dead_end: int = 250
+    section: int = 4_000
     reference: int = 8_000
-    stable: int = 30_000
-    turn: int = 60_000
+    stable: int = 34_000
+    turn: int = 64_000
 
 
 @dataclass(frozen=True)
@@ -60,16 +66,17 @@ def stable_part(facts: Facts, sizes: Sizes, *, is_folder: bool = False) -> str:
         ),
         "Answer": answer,
         "Material": RULE,
-        "What is computed": f"{facts.definition.strip()}\n\nThe reference, float64, never timed:\n\n"
+        "What is computed": cut(facts.definition.strip(), sizes.section)
+        + "\n\nThe reference, float64, never timed:\n\n"
         + quoted("reference.py", facts.reference, sizes.reference),
-        "Functions to define": facts.abi,
-        "Precision": facts.precision,
+        "Functions to define": cut(facts.abi, 2 * sizes.section),
+        "Precision": cut(facts.precision, sizes.section),
         f"Rules for {facts.language}": RULES[facts.language],
         "How it is judged": GATES,
         "Machine": facts.machine,
-        "Work, and the least time it could take": facts.workloads,
+        "Work, and the least time it could take": cut(facts.workloads, sizes.section),
     }
-    return cut(_join(sections), sizes.stable)
+    return _join(sections)
 
 
 def turn_part(
@@ -92,8 +99,7 @@ def turn_part(
         "Last failures": _failures(history, attempts, sizes),
         "Already tried": _dead_ends(attempts, sizes),
     }
-    text = cut(_join(sections), sizes.turn - len(question.encode()))
-    return f"{text}\n\n{question}"
+    return f"{_join(sections)}\n\n{question}"
 
 
 def best_records(history: Sequence[Trial], count: int) -> list[Trial]:
@@ -124,9 +130,11 @@ def _records(history: Sequence[Trial], sizes: Sizes) -> str:
     shown = []
     for rank, trial in enumerate(records, start=1):
         verdict = trial.verdict
-        state = "accepted" if verdict.accepted else "right, but not proven or not faster"
+        unproven = "not proven, slower at a first look" if verdict.status is Status.SLOWER else "right, no faster"
+        state = "accepted" if verdict.accepted else unproven
+        size = sizes.source if rank == 1 else sizes.other_source
         head = f"{rank}. `{_name(trial.candidate)}`: {_ratio(verdict.low)} the baseline's speed at least, {state}."
-        shown.append(f"{head}\n\n{quoted(f'source {rank}', trial.candidate.source, sizes.source)}")
+        shown.append(f"{head}\n\n{quoted(f'source {rank}', trial.candidate.source, size)}")
     return "\n\n".join(shown)
 
 
@@ -149,7 +157,9 @@ def _failures(history: Sequence[Trial], attempts: Sequence[Attempt], sizes: Size
     shown: list[str] = []
     classes: set[tuple[Status, str]] = set()
     useless = [attempt for attempt in attempts[-sizes.failures :] if attempt.trial is None]
-    shown += [f"- An answer was not used: {printable(attempt.reason)}." for attempt in useless]
+    if useless:
+        reasons = "\n".join(cut(attempt.reason, sizes.dead_end) for attempt in useless)
+        shown.append(f"- Answers that were not used:\n\n{quoted('why', reasons, sizes.counterexample)}")
     for trial in reversed(history):
         verdict = trial.verdict
         failed = [gate.name for gate in verdict.gates if not gate.passed]
@@ -176,17 +186,17 @@ def _dead_ends(attempts: Sequence[Attempt], sizes: Sizes) -> str:
         assert attempt.trial is not None
         verdict = attempt.trial.verdict
         outcome = _ratio(verdict.low) if attempt.trial.score > REJECTED else str(verdict.status)
-        lines.append(f"{_name(attempt.trial.candidate)}: {outcome}. {attempt.idea}".rstrip())
-    return quoted("earlier proposals", "\n".join(lines), sizes.dead_ends * 400) if lines else ""
+        lines.append(cut(f"{_name(attempt.trial.candidate)}: {outcome}. {attempt.idea}".rstrip(), sizes.dead_end))
+    return quoted("earlier proposals", "\n".join(lines), sizes.dead_ends * sizes.dead_end) if lines else ""
 
 
 def _question(number: int, idea: Idea | None) -> str:
     if idea is None:
-        wish = "Choose one idea that is not among those tried already, and carry it out."
+        wish = "Choose one idea that is not among those tried already, and carry it out. "
     else:
         text = f"{idea.text}\nexpected: {idea.predicted_effect}\nfrom: {idea.source}"
-        wish = f"Carry out this idea, if the contract allows it:\n\n{quoted('idea', text, 2000)}"
-    return f"# Question {number}\n\n{wish} Answer as described above, with the whole source."
+        wish = f"Carry out this idea, if the contract allows it:\n\n{quoted('idea', text, 2000)}\n\n"
+    return f"# Question {number}\n\n{wish}Answer as described above, with the whole source."
 
 
 def _tuning_question(tuned: Candidate, history: Sequence[Trial]) -> str:
