@@ -1,11 +1,12 @@
 """`kernelsearch optimize`: a study, then the winner judged again from scratch, then the store."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from kernelsearch.cli.proposers import SEARCHES, Ground, ModelOptions, choose_proposers
 from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, parse_seconds, read_source
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
@@ -16,23 +17,12 @@ from kernelsearch.report.study import render_study, seed_lows
 from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.search import (
-    Budget,
-    EvolveProposer,
-    Proposer,
-    RandomProposer,
-    Space,
-    StudyResult,
-    SweepProposer,
-    Trial,
-    run_study,
-    templates,
-)
-from kernelsearch.spec import Candidate, Idea, Target, TargetFolder, Verdict, read_candidate
+from kernelsearch.search import Budget, StudyResult, Trial, run_study
+from kernelsearch.search.llm import ModelProposer
+from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
 from kernelsearch.spec.library import SUFFIXES
 
 FINALISTS = 3
-PROPOSERS = ("evolve", "sweep", "random")
 
 
 @dataclass(frozen=True)
@@ -47,6 +37,7 @@ class Request:
     candidates: tuple[Path, ...]
     seed: int
     threads: int | None
+    model: ModelOptions = field(default_factory=ModelOptions)
     idea: Idea | None = None  # for proposers that write sources; its place in the queue is optimize_idea's business
 
 
@@ -55,13 +46,18 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     place = open_workplace(request.threads)
     folder = place.target(request.target)
     workloads = chosen_workloads(folder, request.workload, request.dtype)
-    seeds = starting_candidates(folder, request.language, request.candidates)
+    seeds = starting_candidates(folder, request.language, request.candidates, needs_any=request.proposer in SEARCHES)
     judge = place.judge(folder, request.dtype, workloads)
     context = place.context(folder, request.dtype, workloads)
     console = open_console(stderr=True)
-    with StudyProgress(console) as progress:
+    progress = StudyProgress(console)
+    given = seeds[len(seeds) - len(request.candidates) :]
+    work = (request.language, request.dtype, workloads, context)
+    ground = Ground(place, folder, *work, seeds, given, request.seed, seconds, request.idea)
+    proposers = choose_proposers(request.proposer, ground, request.model, progress)
+    with progress:
         result = run_study(
-            make_proposers(request.proposer, folder.target, seeds, request.seed),
+            proposers,
             judge.judge,
             place.ledger,
             context=context,
@@ -70,13 +66,14 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
             on_event=progress,
         )
     console.print(render_study(result, seeds))
+    console.print("\n".join(f"{p.name}: {p.ending}." for p in proposers if isinstance(p, ModelProposer) and p.ending))
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:
         stored = keep(place, folder, winner[0], winner[1], request.dtype, result).folder
         console.print(render_verdict(winner[1]))
         console.print(f"kept in {stored}\nnext: kernelsearch race", markup=False, soft_wrap=True)
-    answer = {
+    answer: dict[str, Any] = {
         "target": folder.target.name,
         "language": request.language,
         "trials": len(result.trials),
@@ -87,15 +84,44 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         "seeds": seed_lows(result, seeds),
         "proposers": [trajectory.as_json() for trajectory in result.trajectories],
     }
+    for proposer in proposers:
+        if isinstance(proposer, ModelProposer):
+            answer["spending"] = describe_spending(proposer, winner[1] if winner else None)
+            console.print(render_spending(answer["spending"]), markup=False)
     return answer, 130 if result.is_interrupted else 0 if stored else 1
 
 
-def starting_candidates(folder: TargetFolder, language: str, files: tuple[Path, ...]) -> list[Candidate]:
+def describe_spending(proposer: ModelProposer, winner: Verdict | None) -> dict[str, Any]:
+    """What the calls came to, and what it bought: microseconds that the confirmed winner saves a training step."""
+    spent = proposer.spending()
+    saved = sum(m.calls * (m.baseline_us - m.candidate_us) for m in winner.measurements) if winner else None
+    is_known = spent["cost"] is not None and saved is not None and saved > 0
+    return {
+        **spent,
+        "ending": proposer.ending or None,
+        "saved_us": saved,
+        "cost_per_saved_us": spent["cost"] / saved if is_known and saved else None,
+    }
+
+
+def render_spending(spent: dict[str, Any]) -> str:
+    tokens, cost = spent["tokens"], spent["cost"]
+    price = "price not known" if cost is None else f"{cost:.4f} USD ({spent['new_cost']:.4f} of it now)"
+    calls = f"{spent['calls']} calls ({spent['recorded']} recorded before, {spent['failed']} failed)"
+    counts = f"{tokens['prompt']:,} tokens in ({tokens['cached']:,} cached), {tokens['completion']:,} out"
+    bought = f"; {spent['saved_us']:.0f} us saved a training step" if spent["saved_us"] is not None else ""
+    each = f", {spent['cost_per_saved_us']:.6f} USD for each" if spent["cost_per_saved_us"] is not None else ""
+    return f"Spent: {calls}, {counts}, {price}{bought}{each}."
+
+
+def starting_candidates(
+    folder: TargetFolder, language: str, files: tuple[Path, ...], *, needs_any: bool = True
+) -> list[Candidate]:
     """The target's seeds of one language, then the user's: a source at its defaults, or an accepted kernel's folder."""
     name = folder.target.name
     seeds = [read_candidate(name, language, text, stem) for stem, text in folder.seeds(language).items()]
     seeds += [given_candidate(name, language, file) for file in files]
-    if not seeds:
+    if not seeds and needs_any:
         raise UsageError(f"target={name!r} has no {language} seeds: give a source with --candidate FILE")
     return seeds
 
@@ -111,16 +137,6 @@ def given_candidate(target: str, language: str, path: Path) -> Candidate:
             f"candidate={str(path)!r}: give a {language} source ({SUFFIXES[language]}) or an accepted kernel's folder"
         )
     return read_candidate(target, language, read_source(path), path.stem)
-
-
-def make_proposers(name: str, target: Target, seeds: list[Candidate], seed: int) -> list[Proposer]:
-    """The proposer of that name, and random search over the same sources beside it."""
-    if name not in PROPOSERS:
-        raise UsageError(f"proposer={name!r}: choose from {', '.join(PROPOSERS)}")
-    if name == "sweep":
-        return [SweepProposer(seeds, seed), RandomProposer(seeds, seed + 1)]
-    beside = RandomProposer([template.candidate for template in templates(target, Space(seeds).seeds)], seed + 1)
-    return [EvolveProposer(seeds, seed, target), beside] if name == "evolve" else [beside]
 
 
 def confirm_best(

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kernelsearch.report.text import foreign, format_interval, format_ratio, name_candidate, name_outcome, style_of
-from kernelsearch.search import Budget, Event, StudyStarted, Trial, TrialJudged, TrialStarted
+from kernelsearch.search import Budget, CallEnded, CallStarted, Event, StudyStarted, Trial, TrialJudged, TrialStarted
 
 SHOWN_TRIALS = 12
 
@@ -26,6 +26,8 @@ class StudyProgress:
         self._recent: deque[TrialJudged] = deque(maxlen=SHOWN_TRIALS)
         self._running: TrialStarted | None = None
         self._best: Trial | None = None
+        self._call = ""
+        self._cost = 0.0
         self._budget = Budget()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
@@ -46,11 +48,20 @@ class StudyProgress:
             self._budget = event.budget
         elif isinstance(event, TrialStarted):
             self._running = event
+        elif isinstance(event, CallStarted | CallEnded):
+            self._note_call(event)
         elif isinstance(event, TrialJudged):
             self._running, self._best = None, event.best
             self._recent.append(event)
             if not self._console.is_terminal:
                 self._console.print(Text(" ".join(self._line(event))), soft_wrap=True)
+
+    def _note_call(self, event: CallStarted | CallEnded) -> None:
+        self._call = describe_call(event)
+        if isinstance(event, CallEnded):
+            self._cost += event.cost or 0.0
+        if not self._console.is_terminal:
+            self._console.print(Text(" ".join(foreign(self._call).plain.split())), soft_wrap=True)
 
     def _line(self, event: TrialJudged) -> list[str]:
         verdict = event.trial.verdict
@@ -88,6 +99,22 @@ class StudyProgress:
             running = self._running
             candidate = foreign(name_candidate(running.candidate))
             table.add_row(Text(str(running.number)), foreign(running.proposer), candidate, Text("judging"), Text(""))
+        call = [foreign(self._call + (f", {self._cost:.4f} USD in all" if self._cost else ""))] if self._call else []
         last = self._recent[-1] if self._recent else None
         standing = self._standing(last.number, last.seconds) if last else "first trial"
-        return Group(table, Text(standing, style="bold"))
+        return Group(table, *call, Text(standing, style="bold"))
+
+
+def describe_call(event: CallStarted | CallEnded) -> str:
+    """What a model or an agent is asked, or what its answer cost."""
+    head = f"call {event.number} {event.provider}/{event.model}"
+    if isinstance(event, CallStarted):
+        return f"{head}: asked with {event.prompt_bytes:,} bytes"
+    if event.error is not None:
+        return f"{head}: failed after {event.seconds:.0f} s: {event.error}"
+    tokens = event.tokens
+    counts = "tokens not told"
+    if tokens is not None:
+        counts = f"{tokens['prompt']:,} tokens in ({tokens['cached']:,} cached), {tokens['completion']:,} out"
+    cost = "price not known" if event.cost is None else f"{event.cost:.4f} USD"
+    return f"{head}: answered in {event.seconds:.1f} s, {counts}, {cost}"

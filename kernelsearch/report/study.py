@@ -14,7 +14,7 @@ from kernelsearch.spec import Candidate
 TELLING_TRIALS = 5
 REASONS: dict[Reason, str] = {
     "budget": "the budget is spent",
-    "exhausted": "every candidate was tried",
+    "exhausted": "nothing more was proposed",
     "interrupted": "interrupted",
     "failed": "failed",
 }

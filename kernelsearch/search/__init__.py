@@ -1,9 +1,20 @@
 """Proposers, and the study that asks, judges, logs and tells."""
 
-from kernelsearch.search.events import Budget, Event, StudyEnded, StudyStarted, TrialJudged, TrialStarted
+from kernelsearch.search.events import (
+    Budget,
+    CallEnded,
+    CallStarted,
+    Event,
+    StudyEnded,
+    StudyStarted,
+    TrialJudged,
+    TrialStarted,
+)
 from kernelsearch.search.evolve import Evolution, EvolveProposer
 from kernelsearch.search.graft import Template, templates
+from kernelsearch.search.idea import Ideas, no_ideas
 from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
+from kernelsearch.search.replay import ReplayProposer, recorded_candidates
 from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
 from kernelsearch.search.space import Space
 from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
@@ -12,13 +23,17 @@ from kernelsearch.search.sweep import RandomProposer, SweepProposer
 __all__ = [
     "REJECTED",
     "Budget",
+    "CallEnded",
+    "CallStarted",
     "Event",
     "Evolution",
     "EvolveProposer",
     "FileProposer",
+    "Ideas",
     "Proposer",
     "RandomProposer",
     "Reason",
+    "ReplayProposer",
     "Space",
     "StudyEnded",
     "StudyResult",
@@ -30,7 +45,9 @@ __all__ = [
     "TrialJudged",
     "TrialStarted",
     "best_of",
+    "no_ideas",
     "recorded_candidate",
+    "recorded_candidates",
     "recorded_verdict",
     "run_study",
     "templates",

@@ -49,8 +49,31 @@ class TrialJudged:
 
 
 @dataclass(frozen=True)
+class CallStarted:
+    """A model or an agent is asked, with a prompt of so many bytes. `number` counts the calls of its proposer."""
+
+    number: int
+    provider: str
+    model: str
+    prompt_bytes: int
+
+
+@dataclass(frozen=True)
+class CallEnded:
+    """`tokens` and `cost` (USD) are None where nobody told them, `error` where an answer came."""
+
+    number: int
+    provider: str
+    model: str
+    tokens: Mapping[str, int] | None
+    cost: float | None
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StudyEnded:
     result: StudyResult
 
 
-Event = StudyStarted | TrialStarted | TrialJudged | StudyEnded
+Event = StudyStarted | TrialStarted | TrialJudged | CallStarted | CallEnded | StudyEnded

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kernelsearch.cli.optimize import make_proposers, starting_candidates
+from kernelsearch.cli.optimize import starting_candidates
+from kernelsearch.cli.proposers import make_searches
 from kernelsearch.errors import UsageError
 from kernelsearch.spec import find_target, library_path
 
@@ -39,9 +40,9 @@ def test_a_file_of_another_language_is_refused():
 )
 def test_random_search_runs_beside_every_proposer(name, wanted):
     seeds = starting_candidates(FOLDER, "cpp", ())
-    assert [proposer.name for proposer in make_proposers(name, FOLDER.target, seeds, 0)] == wanted
+    assert [proposer.name for proposer in make_searches(name, FOLDER.target, seeds, 0)] == wanted
 
 
 def test_random_search_has_the_same_space_as_evolution():
-    proposers = make_proposers("evolve", FOLDER.target, starting_candidates(FOLDER, "cpp", ()), 0)
+    proposers = make_searches("evolve", FOLDER.target, starting_candidates(FOLDER, "cpp", ()), 0)
     assert len({proposer.describe()["bindings"] for proposer in proposers}) == 1

@@ -1,43 +1,11 @@
-"""A stub judge: deterministic verdicts without building anything."""
-
-from collections.abc import Callable
+"""The stub judge and the seeds of the conformance suite, for the other tests of search."""
 
 import pytest
 
-from kernelsearch.spec import Candidate, Status, Verdict, read_candidate
+from kernelsearch.search.conformance import Judge, hill, make_seed, make_verdict
+from kernelsearch.spec import Candidate
 
-
-def seed_source(name: str, **tunables: list[int]) -> str:
-    lines = [f"// tune: {key} in {' '.join(map(str, values))}" for key, values in tunables.items()]
-    return "\n".join([*lines, f"// {name}"])
-
-
-def make_seed(name: str, **tunables: list[int]) -> Candidate:
-    return read_candidate("toy", "cpp", seed_source(name, **tunables), name)
-
-
-def make_verdict(candidate: Candidate, low: float | None, status: Status = Status.PASSED) -> Verdict:
-    accepted = status is Status.PASSED and low is not None and low > 1
-    return Verdict("toy", candidate.digest, "cpp", "float32", status, "", 0.0, accepted=accepted, low=low, high=low)
-
-
-class Judge:
-    """Counts what it judged; `low` gives the score of a candidate, None a rejection."""
-
-    def __init__(self, low: Callable[[Candidate], float | None]) -> None:
-        self.low = low
-        self.judged: list[str] = []
-
-    def __call__(self, candidate: Candidate, to_beat: float | None = None) -> Verdict:
-        self.judged.append(candidate.digest)
-        low = self.low(candidate)
-        return make_verdict(candidate, low, Status.MISMATCH if low is None else Status.PASSED)
-
-
-def hill(candidate: Candidate) -> float | None:
-    """One optimum at the middle of every tunable; a corner is rejected."""
-    score = 2.0 - sum(abs(value - 4) for value in candidate.tunables.values()) / 10
-    return None if score < 1.0 else score
+__all__ = ["Judge", "hill", "make_seed", "make_verdict"]
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-from kernelsearch.search import EvolveProposer, FileProposer, RandomProposer, SweepProposer
-from tests.search.conformance import ProposerConformance
+from kernelsearch.search import EvolveProposer, FileProposer, RandomProposer, ReplayProposer, SweepProposer
+from kernelsearch.search.conformance import ProposerConformance
 from tests.search.test_graft import TARGET
 
 
@@ -26,3 +26,8 @@ class TestEvolve(ProposerConformance):
 class TestEvolveWithATarget(ProposerConformance):
     def make(self, seeds, seed):
         return EvolveProposer(seeds, seed, TARGET)
+
+
+class TestReplay(ProposerConformance):
+    def make(self, seeds, seed):
+        return ReplayProposer([*seeds, seeds[0]], "a ledger")

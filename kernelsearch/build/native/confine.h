@@ -156,11 +156,13 @@ inline void drop_capabilities() {
 // Landlock: no access to the file system, TCP, or signals and abstract sockets outside, but for what is allowed.
 class Files {
   public:
-    Files() {
+    enum Scope { NOTHING, NETWORK };  // what is left: no TCP, or all of the network
+
+    explicit Files(Scope scope = NOTHING) {
         long abi = syscall(CREATE, nullptr, 0, 1);
         if (abi < 1) return;
         handled_ = abi >= 5 ? 0xffff : abi >= 3 ? 0x7fff : abi == 2 ? 0x3fff : 0x1fff;
-        uint64_t attributes[3] = {handled_, abi >= 4 ? 3u : 0u, abi >= 6 ? 3u : 0u};
+        uint64_t attributes[3] = {handled_, abi >= 4 && scope == NOTHING ? 3u : 0u, abi >= 6 ? 3u : 0u};
         ruleset_ = syscall(CREATE, attributes, abi >= 6 ? 24 : abi >= 4 ? 16 : 8, 0);
     }
 
