@@ -11,35 +11,64 @@ from kernelsearch.cli.options import (
     DtypeOption,
     Json,
     Language,
-    TargetName,
     Threads,
     Workload,
     finish,
 )
+from kernelsearch.errors import UsageError
 
 
 def optimize(
-    target: TargetName,
+    target: Annotated[
+        str | None, typer.Argument(help="A target's name, or the folder of your own target; none with --all.")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every target of the configuration --workload, the most promising first.")
+    ] = False,
     language: Annotated[Language, typer.Option(help="Language of the candidates.")] = Language.CPP,
     workload: Workload = None,
     dtype: DtypeOption = Dtype.FP32,
-    budget: Annotated[str, typer.Option(help="Time to search, such as 90s, 10m, 2h.")] = "75s",
+    budget: Annotated[
+        str | None, typer.Option(help="Time to search, such as 90s, 10m, 2h (default: 75s; with --all 20m).")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many candidates.")] = None,
     proposer: Annotated[
-        str, typer.Option(help="evolve or sweep, with random search beside them, or random.")
+        str, typer.Option(help="evolve or sweep, with random search beside them, or random; with --all alone.")
     ] = "sweep",
     candidate: Annotated[
         list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
+    from_seeds: Annotated[
+        bool, typer.Option("--from-seeds", help="With --all: as if no kernel had been accepted before.")
+    ] = False,
+    race: Annotated[
+        bool, typer.Option("--race/--no-race", help="With --all: measure the training step, and race, at the end.")
+    ] = True,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Search for a faster kernel, prove it equal, and keep the best."""
+    files = tuple(candidate or ())
+    if (target is None) != all_:
+        raise UsageError("optimize: name one target, or give --all for every target")
+    if all_:
+        if trials is not None or files:
+            raise UsageError("optimize --all: --trials and --candidate are for one target")
+        from kernelsearch.cli import campaign
+
+        group = workload or "tiny"
+        asked = campaign.Request(
+            group, str(language), dtype.long, budget or "20m", proposer, seed, from_seeds, race, threads
+        )
+        finish(*campaign.run(asked), as_json)
+    if from_seeds:
+        raise UsageError("optimize: --from-seeds is for --all; one target starts from its seeds anyway")
     from kernelsearch.cli import optimize as command
 
+    assert target is not None
     request = command.Request(
-        target, str(language), workload, dtype.long, budget, trials, proposer, tuple(candidate or ()), seed, threads
+        target, str(language), workload, dtype.long, budget or "75s", trials, proposer, files, seed, threads
     )
     finish(*command.run(request), as_json)
 

@@ -1,17 +1,20 @@
 """Proposers, and the study that asks, judges, logs and tells."""
 
+from kernelsearch.search.campaign import CampaignResult, Visit, Visited, run_campaign
 from kernelsearch.search.events import Budget, Event, StudyEnded, StudyStarted, TrialJudged, TrialStarted
 from kernelsearch.search.evolve import Evolution, EvolveProposer
 from kernelsearch.search.graft import Template, templates
 from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
 from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
 from kernelsearch.search.space import Space
+from kernelsearch.search.standing import Standing
 from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
 __all__ = [
     "REJECTED",
     "Budget",
+    "CampaignResult",
     "Event",
     "Evolution",
     "EvolveProposer",
@@ -20,6 +23,7 @@ __all__ = [
     "RandomProposer",
     "Reason",
     "Space",
+    "Standing",
     "StudyEnded",
     "StudyResult",
     "StudyStarted",
@@ -29,9 +33,12 @@ __all__ = [
     "Trial",
     "TrialJudged",
     "TrialStarted",
+    "Visit",
+    "Visited",
     "best_of",
     "recorded_candidate",
     "recorded_verdict",
+    "run_campaign",
     "run_study",
     "templates",
     "trial_body",
