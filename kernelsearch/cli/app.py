@@ -8,7 +8,14 @@ import sys
 
 import typer
 
-from kernelsearch.cli import commands_continuous, commands_evidence, commands_ideas, commands_search, commands_training
+from kernelsearch.cli import (
+    commands_continuous,
+    commands_evidence,
+    commands_ideas,
+    commands_optimize,
+    commands_search,
+    commands_training,
+)
 from kernelsearch.errors import KernelSearchError
 
 INTERRUPTED = 130
@@ -21,7 +28,7 @@ app = typer.Typer(
     help="Finds faster kernels for training hot paths and proves them equal.",
 )
 for command in (
-    commands_search.optimize,
+    commands_optimize.optimize,
     commands_search.check,
     commands_search.targets,
     commands_training.bench,

@@ -5,99 +5,15 @@ from typing import Annotated
 
 import typer
 
-from kernelsearch.cli.model_options import (
-    AgentCommand,
-    AgentEnv,
-    AgentRead,
-    AnswerTokens,
-    BaseUrl,
-    CallTimeout,
-    MaximumCalls,
-    MaximumCost,
-    Models,
-    PricesFile,
-    RecordedOnly,
-    ReplayFrom,
-    ReplayStudy,
-)
 from kernelsearch.cli.options import (
     CandidateLanguage,
     Dtype,
     DtypeOption,
     Json,
-    Language,
-    TargetName,
     Threads,
     Workload,
     finish,
 )
-
-
-def optimize(
-    target: TargetName,
-    language: Annotated[Language, typer.Option(help="Language of the candidates.")] = Language.CPP,
-    workload: Workload = None,
-    dtype: DtypeOption = Dtype.FP32,
-    budget: Annotated[str, typer.Option(help="Time to search, such as 90s, 10m, 2h.")] = "75s",
-    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many candidates.")] = None,
-    proposer: Annotated[
-        str,
-        typer.Option(
-            help="evolve or sweep, with random search beside them; random; llm; command (a coding agent); replay; file."
-        ),
-    ] = "sweep",
-    candidate: Annotated[
-        list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the proposers; the judge's seeds are its own.")] = 0,
-    idea: Annotated[
-        str | None, typer.Option(help="An idea to carry out: its id, or next; closed with what comes of it.")
-    ] = None,
-    threads: Threads = None,
-    model: Models = None,
-    base_url: BaseUrl = None,
-    answer_tokens: AnswerTokens = 16_384,
-    max_calls: MaximumCalls = None,
-    max_cost: MaximumCost = None,
-    prices: PricesFile = None,
-    replay: RecordedOnly = False,
-    agent_command: AgentCommand = None,
-    agent_read: AgentRead = None,
-    agent_env: AgentEnv = None,
-    call_timeout: CallTimeout = "10m",
-    from_: ReplayFrom = None,
-    study: ReplayStudy = None,
-    as_json: Json = False,
-) -> None:
-    """Search for a faster kernel, prove it equal, and keep the best."""
-    from kernelsearch.cli import optimize as command
-    from kernelsearch.cli.proposers import ModelOptions
-    from kernelsearch.cli.workplace import parse_seconds
-
-    options = ModelOptions(
-        models=tuple(model or ()),
-        base_url=base_url,
-        answer_tokens=answer_tokens,
-        maximum_calls=max_calls,
-        maximum_cost=max_cost,
-        prices=prices,
-        replay=replay,
-        agent_command=agent_command,
-        agent_read=tuple(agent_read or ()),
-        agent_env=tuple(agent_env or ()),
-        call_seconds=parse_seconds(call_timeout, "call-timeout"),
-        source=from_,
-        study=study,
-    )
-    files = tuple(candidate or ())
-    request = command.Request(
-        target, str(language), workload, dtype.long, budget, trials, proposer, files, seed, threads, options
-    )
-    if idea is not None:
-        from kernelsearch.cli import optimize_idea
-
-        finish(*optimize_idea.run(idea, request, command.run), as_json)
-    finish(*command.run(request), as_json)
 
 
 def check(

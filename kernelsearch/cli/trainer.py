@@ -13,6 +13,7 @@ from kernelsearch.dispatch.store import Accepted
 from kernelsearch.errors import EnvironmentMissing, UsageError
 
 FACTORY = "kernelsearch.dispatch.factory:promoted"
+TIMED_OPS = "nanochat.timed:timed"
 # The largest gap of n equal pairs is exceeded by one in n + 1 further ones; n is four for the configuration tiny.
 BAND_FACTOR = 2.0
 PACKAGES = ("pyarrow", "rustbpe", "tiktoken")

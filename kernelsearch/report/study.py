@@ -15,6 +15,7 @@ TELLING_TRIALS = 5
 REASONS: dict[Reason, str] = {
     "budget": "the budget is spent",
     "exhausted": "nothing more was proposed",
+    "diminished": "time is worth more elsewhere",
     "interrupted": "interrupted",
     "failed": "failed",
 }

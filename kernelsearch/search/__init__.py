@@ -1,5 +1,6 @@
 """Proposers, and the study that asks, judges, logs and tells."""
 
+from kernelsearch.search.campaign import CampaignResult, Visit, Visited, run_campaign
 from kernelsearch.search.events import (
     Budget,
     CallEnded,
@@ -17,6 +18,7 @@ from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
 from kernelsearch.search.replay import ReplayProposer, recorded_candidates
 from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
 from kernelsearch.search.space import Space
+from kernelsearch.search.standing import Standing
 from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
@@ -25,6 +27,7 @@ __all__ = [
     "Budget",
     "CallEnded",
     "CallStarted",
+    "CampaignResult",
     "Event",
     "Evolution",
     "EvolveProposer",
@@ -35,6 +38,7 @@ __all__ = [
     "Reason",
     "ReplayProposer",
     "Space",
+    "Standing",
     "StudyEnded",
     "StudyResult",
     "StudyStarted",
@@ -44,11 +48,14 @@ __all__ = [
     "Trial",
     "TrialJudged",
     "TrialStarted",
+    "Visit",
+    "Visited",
     "best_of",
     "no_ideas",
     "recorded_candidate",
     "recorded_candidates",
     "recorded_verdict",
+    "run_campaign",
     "run_study",
     "templates",
     "trial_body",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kernelsearch.search.proposer import REJECTED, Trial
 
-Reason = Literal["budget", "exhausted", "interrupted", "failed"]
+Reason = Literal["budget", "exhausted", "diminished", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)

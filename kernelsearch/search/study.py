@@ -32,8 +32,11 @@ def run_study(
     objects: Objects,
     on_event: Callable[[Event], None] = lambda event: None,
     clock: Callable[[], float] = time.monotonic,
+    is_enough: Callable[[Sequence[Trial]], bool] = lambda trials: False,
 ) -> StudyResult:
     """Search until the budget is spent, every proposer is out of candidates, or Ctrl-C; the result stands in any case.
+
+    `is_enough`, told all trials so far before each question, may end the study too: reason "diminished".
 
     `evaluate` is told the lower end of the best accepted speedup so far, and may leave what is below unproven (SLOWER).
     A trial with status INFRASTRUCTURE is recorded, but its candidate counts as not judged: it is judged again when it
@@ -44,7 +47,7 @@ def run_study(
     study.open(context, budget)
     reason: Reason = "failed"
     try:
-        reason = study.run(budget)
+        reason = study.run(budget, is_enough)
     except KeyboardInterrupt:
         reason = "interrupted"
     finally:
@@ -85,12 +88,14 @@ class _Study:
         self.started = self.clock()
         self.on_event(StudyStarted(context, names, budget))
 
-    def run(self, budget: Budget) -> Reason:
+    def run(self, budget: Budget, is_enough: Callable[[Sequence[Trial]], bool]) -> Reason:
         active = list(self.proposers)
         while active:
             for proposer in tuple(active):
                 if budget.is_spent(self.seconds, len(self.trials)):
                     return "budget"
+                if is_enough(self.trials):
+                    return "diminished"
                 candidate = proposer.ask(self.trials)
                 if candidate is None:
                     active.remove(proposer)
