@@ -2,7 +2,7 @@
 
 from kernelsearch.spec.candidate import Candidate, Value, read_candidate, saved_tensors, tunable_space
 from kernelsearch.spec.library import TargetFolder, find_target, library_path, target_names
-from kernelsearch.spec.record import Gate, Measurement, Status, Verdict, verdict_from_json
+from kernelsearch.spec.record import Gate, Measurement, Resources, Status, Verdict, verdict_from_json
 from kernelsearch.spec.target import Axis, Entry, Parameter, Target, TensorSpec, Work
 from kernelsearch.spec.workload import Workload
 
@@ -13,6 +13,7 @@ __all__ = [
     "Gate",
     "Measurement",
     "Parameter",
+    "Resources",
     "Status",
     "Target",
     "TargetFolder",
