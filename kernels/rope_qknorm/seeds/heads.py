@@ -1,8 +1,8 @@
 """Queries and keys in one launch; a program has some positions and some heads, the halves of a head stay apart.
 
 It loads its positions' angles once for all its heads. The length of the turned head is that of the sum of its halves'
-squares, so nothing is concatenated. The backward turns q and k again rather than read anything saved: as many bytes, and
-no rounding in between. Tiles are (positions, heads, angles). Written from the equations in target.py.
+squares, so nothing is concatenated. The backward turns q and k again rather than read anything saved: as many bytes,
+and no rounding in between. Tiles are (positions, heads, angles). Written from the equations in target.py.
 """
 
 import torch
