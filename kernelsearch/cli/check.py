@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from kernelsearch.build.resources import ARCHITECTURES
 from kernelsearch.cli.workplace import chosen_workloads, open_workplace, read_source
 from kernelsearch.errors import UsageError
 from kernelsearch.report.text import open_console
@@ -29,7 +30,7 @@ def run(
     folder = place.target(target)
     workloads = chosen_workloads(folder, workload, dtype)
     candidate = bind_tunables(read_candidate(folder.target.name, language, source, file.name), settings)
-    verdict = place.judge(folder, dtype, workloads).judge(candidate)
+    verdict = place.judge_for(language, folder, dtype, workloads, ARCHITECTURES).judge(candidate)
     open_console(stderr=True).print(render_verdict(verdict))
     if verdict.status is Status.INFRASTRUCTURE:
         return verdict.as_json(), 3

@@ -6,7 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
-from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, parse_seconds, read_source
+from kernelsearch.cli.workplace import (
+    Workplace,
+    chosen_workloads,
+    gpu_environment,
+    open_workplace,
+    parse_seconds,
+    read_source,
+)
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
 from kernelsearch.errors import UsageError
@@ -15,7 +22,9 @@ from kernelsearch.report.progress import StudyProgress
 from kernelsearch.report.study import render_study, seed_lows
 from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.report.verdict import render_verdict
+from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
+from kernelsearch.sandbox.languages import GPU_LANGUAGES, LANGUAGES
 from kernelsearch.search import (
     Budget,
     EvolveProposer,
@@ -55,8 +64,10 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     folder = place.target(request.target)
     workloads = chosen_workloads(folder, request.workload, request.dtype)
     seeds = starting_candidates(folder, request.language, request.candidates)
-    judge = place.judge(folder, request.dtype, workloads)
+    judge = place.judge_for(request.language, folder, request.dtype, workloads)
     context = place.context(folder, request.dtype, workloads)
+    if request.language in GPU_LANGUAGES:
+        context["gpu"] = gpu_environment()
     console = open_console(stderr=True)
     with StudyProgress(console) as progress:
         result = run_study(
@@ -69,6 +80,8 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
             on_event=progress,
         )
     console.print(render_study(result, seeds))
+    if isinstance(judge, Judge) and (untimed := LANGUAGES[request.language].untimed):
+        console.print(f"nothing was timed, so there is no best: {request.language} is {untimed} without a GPU")
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:
@@ -123,7 +136,7 @@ def make_proposers(name: str, target: Target, seeds: list[Candidate], seed: int)
 
 
 def confirm_best(
-    place: Workplace, judge: Judge, result: StudyResult, context: dict[str, Any], console: Console
+    place: Workplace, judge: Judge | GpuJudge, result: StudyResult, context: dict[str, Any], console: Console
 ) -> tuple[Trial, Verdict] | None:
     """The best accepted trial that is accepted again, with fresh seeds and twice the effort.
 
@@ -150,7 +163,7 @@ def keep(
         Accepted(
             candidate=trial.candidate,
             contract_digest=folder.contract_digest,
-            device="cpu",
+            device="cuda" if trial.candidate.language in GPU_LANGUAGES else "cpu",
             dtype=dtype,
             study=result.context,
             trial=digests.index(trial.candidate.digest) + 1,

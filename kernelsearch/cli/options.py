@@ -19,6 +19,7 @@ class Dtype(StrEnum):
 
 class Language(StrEnum):
     CPP = "cpp"
+    TRITON = "triton"
 
 
 class CandidateLanguage(StrEnum):

@@ -196,6 +196,7 @@ def _on_gpu(name: str) -> Language:
     return Language(lambda *_: None, lint, refuse, refuse)
 
 
+GPU_LANGUAGES = frozenset({"triton", "cuda"})
 WATCHED_CPP = Language(_build_cpp, _lint_cpp, _read_watched_cpp, _watched_command)
 LANGUAGES = {
     "cpp": Language(_build_cpp, _lint_cpp, _read_cpp, native_command),

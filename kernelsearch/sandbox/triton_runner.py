@@ -2,8 +2,8 @@
 
     python -I -S -B triton_runner.py LIBRARY PATHS SITE... -- (the wiring of runner.cpp)
 
-Every tensor that a kernel sees is a copy of its own between two pages that nobody may touch: a step beyond it ends
-the process, and the verdict says CRASH. What the candidate allocates is full of NaN. In bfloat16 the interpreter
+Every tensor that a host function is given or allocates lies by itself between memory that nobody may touch: a step
+beyond it ends the process, and the verdict says CRASH. What it allocates is full of NaN. In bfloat16 the interpreter
 computes on bit patterns (Triton 3.7 to 3.9), so there the copies are float32 and so are the text's bfloat16; results
 are rounded once, when they leave. Interpreted arithmetic is therefore closer to exact than a GPU's.
 """
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 FILE = "candidate.py"
+FENCE_BYTES = 1 << 20
+ALLOCATIONS = ("empty", "empty_like", "zeros", "zeros_like", "full", "full_like")
 PROT_NONE, PROT_BOTH, PRIVATE_ANONYMOUS = 0, 3, 0x22
 
 
@@ -40,24 +42,23 @@ libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 class Fenced:
-    """Memory for one tensor between two pages that fault; it touches the upper one, or the lower one."""
+    """A copy of a tensor between two fences that fault; it touches the upper one, or the lower one."""
 
     def __init__(self, torch: Any, tensor: Any, *, is_high: bool) -> None:
         page, size = mmap.PAGESIZE, tensor.numel() * tensor.element_size()
         pages = max(1, -(-size // page))
-        self.bytes = (pages + 2) * page
+        self.bytes = pages * page + 2 * FENCE_BYTES
         self.address = libc.mmap(None, self.bytes, PROT_BOTH, PRIVATE_ANONYMOUS, -1, 0)
         if self.address in (None, ctypes.c_void_p(-1).value):
             raise MemoryError(f"{self.bytes} bytes for a copy of an argument")
-        for fence in (self.address, self.address + (pages + 1) * page):
-            libc.mprotect(fence, page, PROT_NONE)
-        start = self.address + page + (pages * page - size if is_high else 0)
-        self.tensor = torch.empty(0, dtype=tensor.dtype)
+        for fence in (self.address, self.address + FENCE_BYTES + pages * page):
+            libc.mprotect(fence, FENCE_BYTES, PROT_NONE)
+        start = self.address + FENCE_BYTES + (pages * page - size if is_high else 0)
+        self.tensor = tensor
         if size:
             buffer = (ctypes.c_char * size).from_address(start)
-            self.tensor = torch.frombuffer(buffer, dtype=tensor.dtype, count=tensor.numel())
-        self.tensor = self.tensor.reshape(tensor.shape)
-        self.tensor.copy_(tensor)
+            self.tensor = torch.frombuffer(buffer, dtype=tensor.dtype, count=tensor.numel()).reshape(tensor.shape)
+            self.tensor.copy_(tensor)
 
     def release(self) -> None:
         libc.munmap(self.address, self.bytes)
@@ -75,6 +76,18 @@ class Runner(python_runner.Runner):  # type: ignore[misc, name-defined]
         self.artifact["source"] = source
         linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
         self.is_high = False
+        self.allocated: list[Fenced] = []
+        for name in ALLOCATIONS:
+            setattr(self.torch, name, self.fencing(getattr(self.torch, name)))
+
+    def fencing(self, allocate: Any) -> Any:
+        """The allocation, but between fences until the call is over."""
+
+        def fenced(*arguments: Any, **keywords: Any) -> Any:
+            self.allocated.append(Fenced(self.torch, allocate(*arguments, **keywords), is_high=self.is_high))
+            return self.allocated[-1].tensor
+
+        return fenced
 
     def call(self, function: dict[str, Any], call: Any, values: dict[str, Any]) -> None:
         self.is_high = not self.is_high
@@ -88,8 +101,9 @@ class Runner(python_runner.Runner):  # type: ignore[misc, name-defined]
             for name in function["updates"]:
                 values[name].copy_(fenced[name].tensor)
         del found, passed
-        for copy in fenced.values():
+        for copy in (*fenced.values(), *self.allocated):
             copy.release()
+        self.allocated.clear()
 
     def widen(self, tensor: Any) -> Any:
         return tensor.float() if tensor.dtype == self.torch.bfloat16 else tensor
