@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMITS_S = {"tests": 90, "judge": 190, "bench": 150, "study": 80}  # in all 510 s, below nine minutes
+LIMITS_S = {"tests": 80, "judge": 180, "bench": 140, "study": 60, "sanitizer": 60}  # together below nine minutes
 NO_GPU = "kernelsearch: no GPU: torch sees no CUDA device here, and this script measures nothing else"
 CLI = "from kernelsearch.cli import main; main()"
 SMI = "clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_event_reasons.active"
@@ -82,6 +83,9 @@ def as_markdown(document: dict[str, Any]) -> str:
             f"| {r['target']} | {r.get('trials')} | {r.get('statuses')} | {r.get('best')} |" for r in document["study"]
         ]
         lines.append("")
+    if "sanitizer" in document:
+        found = [f"{row['target']}/{row['seed']} {row['status']}" for row in document["sanitizer"]]
+        lines += [f"compute-sanitizer: {', '.join(found)}", ""]
     return "\n".join(lines)
 
 
@@ -197,6 +201,17 @@ def part_study(evidence: Evidence, asked: argparse.Namespace, until: float) -> N
         evidence.add("study", {**found, "target": target, "best": best.get("detail") and f"{best.get('low')}"})
 
 
+def part_sanitizer(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """The smallest shapes of as many seeds as there is time for, under compute-sanitizer, several at once."""
+    if shutil.which("compute-sanitizer") is None:
+        evidence.add("sanitizer", {"target": "-", "seed": "-", "status": "compute-sanitizer is not installed here"})
+        return
+    with ThreadPoolExecutor(max_workers=asked.jobs) as pool:
+        jobs = [pool.submit(judge, asked, *s, until, ["--only-sanitizer"]) for s in seeds(asked.targets)]
+        for job in as_completed(jobs):
+            evidence.add("sanitizer", job.result())
+
+
 def clocks() -> str:
     """Clocks, temperature, power and what throttles, as nvidia-smi says; empty where it is missing."""
     try:
@@ -232,7 +247,13 @@ def describe_device(place: str) -> dict[str, Any]:
     return {"name": name, "versions": versions, "clocks": clocks()}
 
 
-PARTS = {"tests": part_tests, "judge": part_judge, "bench": part_bench, "study": part_study}
+PARTS = {
+    "tests": part_tests,
+    "judge": part_judge,
+    "bench": part_bench,
+    "study": part_study,
+    "sanitizer": part_sanitizer,
+}
 
 
 def main() -> None:

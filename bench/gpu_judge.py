@@ -25,12 +25,19 @@ def main() -> None:
     parser.add_argument("--place", default="cuda")
     parser.add_argument("--no-timing", action="store_true")
     parser.add_argument("--only-timing", action="store_true", help="after a run without timing has passed")
+    parser.add_argument("--only-sanitizer", action="store_true")
     asked = parser.parse_args()
     folder = TargetFolder(library_path() / asked.target)
     candidate = read_candidate(
         asked.target, asked.language, folder.seeds(asked.language)[asked.seed], f"{asked.seed}.py"
     )
-    without = (PROOF - {"build", "lint"}) if asked.only_timing else {"timing"} if asked.no_timing else set()
+    without: frozenset[str] = frozenset()
+    if asked.no_timing:  # and no sanitizer, which is slow
+        without = frozenset({"timing", "sanitizer"})
+    elif asked.only_timing:
+        without = PROOF - {"build", "lint"}
+    elif asked.only_sanitizer:
+        without = (PROOF | {"timing"}) - {"build", "lint", "sanitizer"}
     care = Care(examples=10, search_s=2.0, effort=Effort(seconds=1.0))
     with tempfile.TemporaryDirectory() as cache:
         judge = GpuJudge(
@@ -40,7 +47,7 @@ def main() -> None:
             Path(cache),
             asked.place,
             care,
-            frozenset(without),
+            without,
         )
         sys.stdout.write(json.dumps(judge.judge(candidate).as_json()) + "\n")
 

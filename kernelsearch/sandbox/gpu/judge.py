@@ -31,7 +31,7 @@ from kernelsearch.verify import gates
 from kernelsearch.verify.run import CandidateFailure
 
 SANITIZER = "compute-sanitizer"
-SANITIZER_OPTIONS = ("--tool", "memcheck", "--error-exitcode", "86")
+SANITIZER_OPTIONS = ("--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "86")
 SANITIZER_STATUS, SANITIZER_TIMEOUT_S = 86, 300.0
 
 
@@ -73,6 +73,7 @@ class _GpuTrial:
         self._interval: Interval | None = None
         self._resources: tuple[Resources, ...] = ()
         self._modes: set[str] = set()
+        self._notes: list[str] = []
 
     def run(self) -> Verdict:
         started = time.monotonic()
@@ -156,7 +157,12 @@ class _GpuTrial:
         program = shutil.which(SANITIZER)
         if program is None or self._judge.place != "cuda":
             return
-        with self._load(prefix=(program, *SANITIZER_OPTIONS), timeout_s=SANITIZER_TIMEOUT_S) as run:
+        try:
+            loaded = self._load(prefix=(program, *SANITIZER_OPTIONS), timeout_s=SANITIZER_TIMEOUT_S)
+        except Infrastructure as error:  # it is an extra pair of eyes: without it the other gates still hold
+            self._notes.append(f"compute-sanitizer did not start: {error}"[:200])
+            return
+        with loaded as run:
             gates.smoke(self._folder, run, self._judge.dtype, self._rng, gates.Domain())
             said = run.session.close()
         if run.session.status == SANITIZER_STATUS:
@@ -190,9 +196,9 @@ class _GpuTrial:
 
     def _describe(self, accepted: bool) -> str:
         if not self._measured:
-            return "equal; not timed"
+            return "; ".join(("equal; not timed", *self._notes))
         said = "equal and faster" if accepted else "equal, but not faster beyond doubt"
-        return f"{said}; timed by {' and '.join(sorted(self._modes))}"
+        return "; ".join((said, f"timed by {' and '.join(sorted(self._modes))}", *self._notes))
 
     def _gate(self, name: str, check: Callable[[], None]) -> None:
         if name in self._judge.without:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from kernelsearch.spec.record import Status
 from kernelsearch.verify.run import CandidateFailure
 
 START_TIMEOUT_S, CALL_TIMEOUT_S, END_TIMEOUT_S = 120.0, 60.0, 30.0
+TAIL_BYTES = 600
 LAUNCHER = "kernelsearch.sandbox.gpu.launcher"
 
 
@@ -35,6 +37,7 @@ class GpuSession:
         if prefix:
             environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"  # each tensor an allocation of its own, with an edge
         self._timeout_s = timeout_s
+        self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would stop a launcher that warns a lot
         with theirs:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", LAUNCHER, str(theirs.fileno()), place],
@@ -42,7 +45,7 @@ class GpuSession:
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._said,
                 start_new_session=True,
             )
         self._channel = ours
@@ -90,10 +93,11 @@ class GpuSession:
         except ProcessLookupError:
             pass
         self._process.wait()
-        if self._process.stderr is None or self._process.stderr.closed:
+        if self._said.closed:
             return ""
-        with self._process.stderr as stream:
-            return stream.read().decode(errors="replace")[-600:].strip()
+        with self._said as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
 
     @property
     def status(self) -> int | None:
