@@ -26,9 +26,9 @@ def digest_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def digest_files(root: Path, pattern: str) -> str:
-    """One digest over the relative names and contents of the files below `root` that match `pattern`."""
-    files = sorted(path for path in root.rglob(pattern) if path.is_file())
+def digest_files(root: Path, pattern: str, *, is_deep: bool = True) -> str:
+    """One digest over the relative names and contents of the files below `root`, or right in it, that match."""
+    files = sorted(path for path in (root.rglob if is_deep else root.glob)(pattern) if path.is_file())
     return digest([[path.relative_to(root).as_posix(), digest_bytes(path.read_bytes())] for path in files])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kernelsearch.build.resources import ARCHITECTURES
 from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, read_source
 from kernelsearch.digest import digest
 from kernelsearch.dispatch.fingerprint import fingerprint
@@ -14,6 +15,7 @@ from kernelsearch.errors import UsageError
 from kernelsearch.ledger.chain import utc_now
 from kernelsearch.report.text import foreign, open_console
 from kernelsearch.report.verdict import render_verdict
+from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.search import recorded_verdict, trial_body
 from kernelsearch.spec import Candidate, Status, TargetFolder, Verdict, read_candidate, tunable_space
@@ -53,14 +55,13 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     candidate = read_candidate(folder.target.name, language, source, request.file.name)
     candidate = bind_tunables(candidate, request.settings)
     console = open_console(stderr=True)
-    judge = replace(
-        place.judge(folder, request.dtype, workloads),
-        on_gate=lambda gate: console.print(foreign(f"gate {gate}"), soft_wrap=True),
-    )
     if request.is_quick:
-        verdict = judge.screen(candidate)
+        verdict = place.judge(folder, request.dtype, workloads).screen(candidate)
         console.print(render_verdict(verdict))
         return verdict.as_json(), _status(verdict)
+    judge = place.judge_for(language, folder, request.dtype, workloads, ARCHITECTURES)
+    if isinstance(judge, Judge):
+        judge = replace(judge, on_gate=lambda gate: console.print(foreign(f"gate {gate}"), soft_wrap=True))
     context = place.context(folder, request.dtype, workloads)
     recorded = recorded_verdict(place.ledger, candidate.digest, digest(context)) if request.keeps else None
     if recorded is not None and recorded.accepted:
@@ -79,7 +80,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
 def _keep(
     place: Workplace,
     folder: TargetFolder,
-    judge: Judge,
+    judge: Judge | GpuJudge,
     candidate: Candidate,
     verdict: Verdict,
     context: dict[str, Any],

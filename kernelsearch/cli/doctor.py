@@ -12,6 +12,7 @@ from rich.console import Console
 from kernelsearch.build import cpp
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.build.openmp import openmp_library
+from kernelsearch.build.triton_ahead import triton_version
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
 from kernelsearch.sandbox.protection import NEEDED, Unprotected, protection_names
@@ -51,7 +52,7 @@ class Finding:
 
 def run() -> tuple[dict[str, Any], int]:
     place = open_workplace(None)
-    findings = [_python(), _compiler(), _torch(), _allocator(place), _gpu()]
+    findings = [_python(), _compiler(), _torch(), _allocator(place), _gpu(), _triton()]
     if findings[1].is_ok:
         findings += _sandbox(place)
     findings += [_extra(name, modules) for name, modules in EXTRAS.items()]
@@ -91,6 +92,10 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         return Finding("GPU", True, torch.cuda.get_device_name())
     return Finding("GPU", False, "none seen by torch", "C++ kernels on the CPU work without one")
+
+
+def _triton() -> Finding:
+    return _try("Triton, for kernels on GPUs", triton_version)
 
 
 def _sandbox(place: Workplace) -> list[Finding]:

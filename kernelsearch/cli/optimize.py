@@ -7,7 +7,14 @@ from typing import Any
 from rich.console import Console
 
 from kernelsearch.cli.proposers import SEARCHES, Ground, ModelOptions, choose_proposers
-from kernelsearch.cli.workplace import Workplace, chosen_workloads, open_workplace, parse_seconds, read_source
+from kernelsearch.cli.workplace import (
+    Workplace,
+    chosen_workloads,
+    gpu_environment,
+    open_workplace,
+    parse_seconds,
+    read_source,
+)
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
 from kernelsearch.errors import UsageError
@@ -16,7 +23,9 @@ from kernelsearch.report.progress import StudyProgress
 from kernelsearch.report.study import render_study, seed_lows
 from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.report.verdict import render_verdict
+from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
+from kernelsearch.sandbox.languages import GPU_LANGUAGES, LANGUAGES
 from kernelsearch.search import Budget, StudyResult, Trial, run_study
 from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
@@ -47,8 +56,10 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     folder = place.target(request.target)
     workloads = chosen_workloads(folder, request.workload, request.dtype)
     seeds = starting_candidates(folder, request.language, request.candidates, needs_any=request.proposer in SEARCHES)
-    judge = place.judge(folder, request.dtype, workloads)
+    judge = place.judge_for(request.language, folder, request.dtype, workloads)
     context = place.context(folder, request.dtype, workloads)
+    if request.language in GPU_LANGUAGES:
+        context["gpu"] = gpu_environment()
     console = open_console(stderr=True)
     progress = StudyProgress(console)
     given = seeds[len(seeds) - len(request.candidates) :]
@@ -67,6 +78,8 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         )
     console.print(render_study(result, seeds))
     console.print("\n".join(f"{p.name}: {p.ending}." for p in proposers if isinstance(p, ModelProposer) and p.ending))
+    if isinstance(judge, Judge) and (untimed := LANGUAGES[request.language].untimed):
+        console.print(f"nothing was timed, so there is no best: {request.language} is {untimed} without a GPU")
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:
@@ -140,7 +153,7 @@ def given_candidate(target: str, language: str, path: Path) -> Candidate:
 
 
 def confirm_best(
-    place: Workplace, judge: Judge, result: StudyResult, context: dict[str, Any], console: Console
+    place: Workplace, judge: Judge | GpuJudge, result: StudyResult, context: dict[str, Any], console: Console
 ) -> tuple[Trial, Verdict] | None:
     """The best accepted trial that is accepted again, with fresh seeds and twice the effort.
 
@@ -167,7 +180,7 @@ def keep(
         Accepted(
             candidate=trial.candidate,
             contract_digest=folder.contract_digest,
-            device="cpu",
+            device="cuda" if trial.candidate.language in GPU_LANGUAGES else "cpu",
             dtype=dtype,
             study=result.context,
             trial=digests.index(trial.candidate.digest) + 1,

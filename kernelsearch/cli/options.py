@@ -20,6 +20,7 @@ class Dtype(StrEnum):
 
 class Language(StrEnum):
     CPP = "cpp"
+    TRITON = "triton"
 
 
 class CandidateLanguage(StrEnum):

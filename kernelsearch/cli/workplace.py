@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,16 @@ from typing import Any
 import torch
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from kernelsearch.build.resources import ARCHITECTURES
+from kernelsearch.build.triton_ahead import triton_version
 from kernelsearch.cli.state import open_state
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
-from kernelsearch.errors import UsageError
+from kernelsearch.errors import EnvironmentMissing, UsageError
 from kernelsearch.ledger import Ledger, Objects
+from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
+from kernelsearch.sandbox.languages import GPU_LANGUAGES
 from kernelsearch.spec import TargetFolder, Workload, find_target, library_path, target_names
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.timing.environment import describe_environment
@@ -66,6 +70,22 @@ class Workplace:
     def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
         return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn)
 
+    def judge_for(
+        self,
+        language: str,
+        folder: TargetFolder,
+        dtype: str,
+        workloads: tuple[Workload, ...],
+        architectures: tuple[int, ...] = ARCHITECTURES[:1],
+    ) -> Judge | GpuJudge:
+        """The judge for candidates of a language: on the GPU where they are meant for one and there is one.
+
+        Without a GPU, its kernels are compiled for `architectures`, of which the first decides.
+        """
+        if language in GPU_LANGUAGES and torch.cuda.is_available():
+            return GpuJudge(folder, dtype, workloads, self.cache_dir)
+        return replace(self.judge(folder, dtype, workloads), architectures=architectures)
+
     def environment(self) -> Mapping[str, Any]:
         return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)
 
@@ -91,6 +111,15 @@ def open_workplace(threads: int | None) -> Workplace:
     state = open_state()
     set_hypothesis_home_dir(state / "cache" / "hypothesis")  # else it makes a folder wherever the user stands
     return Workplace(state, library_path(), threads or cores, tuned)
+
+
+def gpu_environment() -> dict[str, str | None]:
+    """What a verdict about a GPU kernel depends on besides: the device, or none, and the compiler."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    try:
+        return {"device": device, "triton": triton_version()}
+    except EnvironmentMissing:
+        return {"device": device, "triton": None}
 
 
 def chosen_workloads(folder: TargetFolder, group: str | None, dtype: str) -> tuple[Workload, ...]:

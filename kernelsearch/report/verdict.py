@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kernelsearch.report.text import foreign, format_interval, format_us, name_outcome, style_of
-from kernelsearch.spec import Measurement, Verdict
+from kernelsearch.spec import Measurement, Resources, Verdict
 
 
 def render_verdict(verdict: Verdict) -> RenderableType:
@@ -19,6 +19,8 @@ def render_verdict(verdict: Verdict) -> RenderableType:
         parts.append(_indent(foreign(verdict.counterexample), 4))
     if verdict.gates:
         parts.append(_indent(_gates(verdict)))
+    if verdict.resources:
+        parts.append(_indent(render_resources(verdict.resources)))
     if verdict.measurements:
         parts.append(_indent(render_measurements(verdict.measurements)))
     return Group(*parts)
@@ -46,6 +48,17 @@ def render_measurements(measurements: tuple[Measurement, ...]) -> Table:
             Text(f"{m.noise:.1%}"),
             Text(f"{m.calls:g}"),
         )
+    return table
+
+
+def render_resources(resources: tuple[Resources, ...]) -> Table:
+    """What each kernel takes of a GPU's multiprocessor, compiled ahead of time."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("kernel", "for", "registers", "stack", "shared memory", "warps", "occupancy"):
+        table.add_column(title, justify="left" if title in ("kernel", "for") else "right")
+    for r in resources:
+        numbers = (str(r.registers), f"{r.stack_bytes} B", f"{r.shared_bytes} B", str(r.warps), f"{r.occupancy:.0%}")
+        table.add_row(foreign(r.kernel), Text(f"sm_{r.architecture}"), *map(Text, numbers))
     return table
 
 

@@ -23,7 +23,6 @@ from kernelsearch.spec.target import Target
 from kernelsearch.verify.case import Case
 from kernelsearch.verify.run import CandidateFailure, Tensors
 
-CALL_TIMEOUT_S = 10.0
 BATCH = 100
 
 
@@ -46,6 +45,7 @@ class Execution:
         symbols = [f.trampoline for f in functions(target, candidate.declared)]
         self.bindings = {e.name: Binding(target, candidate.declared, e, symbols) for e in target.entries}
         language = language or language_of(candidate)
+        self._timeout_s = language.call_timeout_s
         self.session = Session(
             language.command(cache_dir),
             language.artifact(target, candidate, dtype, cache_dir),
@@ -92,12 +92,12 @@ class Execution:
         w, binding = case.workload, self.bindings[case.workload.entry]
         layout = lay_out(binding.entry, binding.saved, w.sizes, self.dtype, backward=False, rng=self._rng)
         self.fill(layout, case.inputs)
-        self.session.load([binding.call(layout, w.sizes, w.parameters, backward=False)] * BATCH, CALL_TIMEOUT_S)
+        self.session.load([binding.call(layout, w.sizes, w.parameters, backward=False)] * BATCH, self._timeout_s)
         until = time.monotonic() + seconds
         for _ in range(-(-times // BATCH)):
             if time.monotonic() > until:
                 return
-            self.session.go(CALL_TIMEOUT_S)
+            self.session.go(self._timeout_s)
 
     def backward(
         self,
@@ -124,8 +124,8 @@ class Execution:
         """Makes one call; only the named outputs may change."""
         self.fill(layout, values)
         fences = self._fences(layout, names)
-        self.session.load([call], CALL_TIMEOUT_S)
-        self.session.go(CALL_TIMEOUT_S)
+        self.session.load([call], self._timeout_s)
+        self.session.go(self._timeout_s)
         written = {name: self.read(layout, name) for name in names}
         if self._fences(layout, names) != fences:
             self.session.close()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from kernelsearch.build import cpp
+from kernelsearch.build.resources import ARCHITECTURES
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contest import Contest
@@ -25,7 +26,7 @@ from kernelsearch.sandbox.layout import bytes_needed, lay_out
 from kernelsearch.sandbox.turn import own_turn
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
-from kernelsearch.spec.record import Gate, Measurement, Status, Verdict
+from kernelsearch.spec.record import Gate, Measurement, Resources, Status, Verdict
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.allocator import release_freed_memory
 from kernelsearch.timing.clock import Effort
@@ -63,6 +64,7 @@ class Judge:
 
     `without` names gates to leave out, so that a test can show which gate stops what; nothing is accepted then.
     `turn` is the lock under which one judgement runs at a time; `on_gate` is told each gate before it begins.
+    `architectures` are the compute capabilities that GPU kernels are compiled for, the deciding one first.
     """
 
     folder: TargetFolder
@@ -74,6 +76,7 @@ class Judge:
     without: frozenset[str] = frozenset()
     turn: Path | None = None
     on_gate: Callable[[str], None] = ignore
+    architectures: tuple[int, ...] = ARCHITECTURES[:1]
 
     def __post_init__(self) -> None:
         if "load" in self.without:
@@ -125,6 +128,7 @@ class _Trial:
         self._domain = gates.Domain()
         self._measured: list[tuple[Samples, Measurement]] = []
         self._interval: Interval | None = None
+        self._resources: tuple[Resources, ...] | None = None
 
     def run(self) -> Verdict:
         started, threads = time.monotonic(), torch.get_num_threads()
@@ -134,9 +138,10 @@ class _Trial:
             release_freed_memory()
             torch.set_num_threads(1)  # two spinning threads of the oracle would suffer from any busy neighbour
             self._verify()
-            self._gate("timing", lambda: self._time(self._care.effort, question_the_figures))
+            if not self._language.untimed:
+                self._gate("timing", lambda: self._time(self._care.effort, question_the_figures))
             accepted = self._is_faster() and not self._judge.without
-            detail = _describe(accepted, [s for s, _ in self._measured])
+            detail = self._language.untimed or _describe(accepted, [s for s, _ in self._measured])
             if self._language.caveat:
                 accepted, detail = False, f"{detail}; {self._language.caveat}"
         except CandidateFailure as failure:
@@ -163,6 +168,7 @@ class _Trial:
             high=None if interval is None else interval.high,
             equivalence=self._domain.equivalence if status is Status.PASSED else None,
             domain=self._domain.ranges if status is Status.PASSED else {},
+            resources=self._resources or (),
         )
 
     def _verify(self) -> None:
@@ -170,12 +176,14 @@ class _Trial:
         self._gate("contract", self._check_contract)
         self._gate("build", self._build)
         self._gate("lint", self._lint)
+        if self._language.ahead is not None:
+            self._gate("compile ahead", self._compile_ahead)
         with ExitStack() as running:
             started: list[Execution] = []
             self._gate("load", lambda: started.append(running.enter_context(self._execution(SMALL_REGION_BYTES))))
             (run,) = started
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
-            if self._to_beat is not None:
+            if self._to_beat is not None and not self._language.untimed:
                 self._gate("first look", self._look)
             self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
             self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
@@ -186,7 +194,15 @@ class _Trial:
                     "in a fresh process": fresh,
                 }
                 self._gate("determinism", lambda: gates.determinism(folder, run, others, dtype, rng))
-            self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
+            if not self._language.untimed:
+                self._gate("soak", lambda: gates.soak(folder, run, run.repeat, dtype, rng))
+        if not self._language.untimed:
+            self._verify_as_timed()
+        self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
+
+    def _verify_as_timed(self) -> None:
+        """The gates that need large calls."""
+        folder, rng = self._folder, self._rng
         if "timing" not in self._judge.without:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
         with self._execution(self._largest_region()) as run:
@@ -194,7 +210,6 @@ class _Trial:
                 "timed shapes", lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain)
             )
         self._gate("memory", self._watch_memory)
-        self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
 
     def _look(self) -> None:
         """Times for a moment; refuses what is clearly slower than `to_beat`, forgets everything else."""
@@ -249,6 +264,13 @@ class _Trial:
 
     def _lint(self) -> None:
         self._language.lint(self._folder.target, self._candidate, self._judge.dtype, self._judge.cache_dir)
+
+    def _compile_ahead(self) -> None:
+        judge = self._judge
+        assert self._language.ahead is not None
+        self._resources = self._language.ahead(
+            self._folder.target, self._candidate, judge.workloads, judge.architectures, judge.cache_dir
+        )
 
     def _search(self, run: Run) -> None:
         folder, dtype, rng, care = self._folder, self._judge.dtype, self._rng, self._care

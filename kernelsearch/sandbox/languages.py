@@ -1,7 +1,8 @@
 """What the judge does differently for each language: build, lint, and the runner that holds the candidate.
 
 cpp is compiled and linted as an object. python is arbitrary code, for search and `check` only: nothing of it is ever
-stored or promoted. triton and cuda files are linted here; what compiles and launches them is not built yet.
+stored or promoted. triton is linted, compiled ahead of time for GPUs that need not be here, and interpreted: proven,
+not timed. cuda files are linted; what compiles and runs them is not built yet.
 """
 
 import importlib.util
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelsearch.build import cpp
+from kernelsearch.build import triton_ahead as triton
 from kernelsearch.build.abi import Function, forward_function, functions
 from kernelsearch.build.host import host_functions, lint_host
 from kernelsearch.build.lint import lint_artifact
@@ -22,8 +24,11 @@ from kernelsearch.build.program import native_program
 from kernelsearch.errors import BuildError, EnvironmentMissing
 from kernelsearch.sandbox.session import native_command
 from kernelsearch.spec.candidate import Candidate
+from kernelsearch.spec.record import Resources
 from kernelsearch.spec.target import Entry, Target
+from kernelsearch.spec.workload import Workload
 
+CALL_TIMEOUT_S = 10.0
 SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null")
 PYTHON_CAVEAT = (
     "a Python candidate is for search and never promoted: its ratio includes the interpreter, and where it has no "
@@ -31,12 +36,17 @@ PYTHON_CAVEAT = (
 )
 
 
+Ahead = Callable[[Target, Candidate, tuple[Workload, ...], tuple[int, ...], Path], tuple[Resources, ...] | None]
+
+
 @dataclass(frozen=True)
 class Language:
     """How candidates of one language are judged.
 
     `build` raises BuildError, `lint` ContractError; `artifact` is what the process started by `command` is given. What
-    has a `caveat` is never accepted, and its verdict says so.
+    has a `caveat` is never accepted, and its verdict says so. `ahead` compiles for GPUs, after the lint, and says what
+    each kernel takes, or None where the compiler for it is missing; it raises BuildError. `untimed` is what the verdict
+    says where the process stands in for a GPU: then nothing is timed or accepted, and `call_timeout_s` allows for that.
     """
 
     build: Callable[[Target, Candidate, str, Path], None]
@@ -44,6 +54,9 @@ class Language:
     artifact: Callable[[Target, Candidate, str, Path], bytes]
     command: Callable[[Path], list[str]]
     caveat: str = ""
+    ahead: Ahead | None = None
+    untimed: str = ""
+    call_timeout_s: float = CALL_TIMEOUT_S
 
 
 def language_of(candidate: Candidate) -> Language:
@@ -107,7 +120,12 @@ def _describe_python(target: Target, candidate: Candidate, dtype: str, cache_dir
         f.trampoline: _describe(f, entries[f.symbol], passed[f.symbol], dtype)
         for f in functions(target, candidate.declared)
     }
-    document = {"source": candidate.source, "tunables": dict(candidate.tunables), "functions": described}
+    document = {
+        "source": candidate.source,
+        "tunables": dict(candidate.tunables),
+        "dtype": dtype,
+        "functions": described,
+    }
     return json.dumps(document).encode()
 
 
@@ -127,6 +145,7 @@ def _describe(function: Function, entry: Entry, passed: tuple[str, ...], dtype: 
         "passed": [name for name in passed if name not in parameters],
         "parameters": parameters,
         "results": [a.name for a in function.arguments if a.writable and a.name not in passed],
+        "updates": [a.name for a in function.arguments if a.writable and a.name in passed],
     }
     if function.symbol == f"{entry.name}_backward":
         forward = forward_function(entry, ()).trampoline
@@ -134,7 +153,16 @@ def _describe(function: Function, entry: Entry, passed: tuple[str, ...], dtype: 
     return described
 
 
-def _python_command(cache_dir: Path) -> list[str]:
+def _lint_triton(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+    lint_host(candidate.source, "triton", host_functions(target, candidate.declared))
+
+
+def _triton_command(cache_dir: Path) -> list[str]:
+    triton.triton_version()
+    return _python_command(cache_dir, "triton_runner.py")
+
+
+def _python_command(cache_dir: Path, runner: str = "python_runner.py") -> list[str]:
     """This interpreter, isolated: it may read its own library and the folder that holds torch."""
     library = native_program(Path(__file__).parent / "python_confine.cpp", cache_dir, ("-shared", "-fPIC"))
     torch = importlib.util.find_spec("torch")
@@ -144,8 +172,8 @@ def _python_command(cache_dir: Path) -> list[str]:
         {str(Path(torch.origin).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     )
     paths = _outermost([*SYSTEM_PATHS, sys.base_prefix, sys.base_exec_prefix, *sites])
-    runner = str(Path(__file__).parent / "python_runner.py")
-    return [sys.executable, "-I", "-S", "-B", runner, str(library), "\n".join(paths), *sites, "--"]
+    script = str(Path(__file__).parent / runner)
+    return [sys.executable, "-I", "-S", "-B", script, str(library), "\n".join(paths), *sites, "--"]
 
 
 def _outermost(paths: list[str]) -> list[str]:
@@ -168,10 +196,19 @@ def _on_gpu(name: str) -> Language:
     return Language(lambda *_: None, lint, refuse, refuse)
 
 
+GPU_LANGUAGES = frozenset({"triton", "cuda"})
 WATCHED_CPP = Language(_build_cpp, _lint_cpp, _read_watched_cpp, _watched_command)
 LANGUAGES = {
     "cpp": Language(_build_cpp, _lint_cpp, _read_cpp, native_command),
     "python": Language(_compile_python, lambda *_: None, _describe_python, _python_command, PYTHON_CAVEAT),
-    "triton": _on_gpu("triton"),
+    "triton": Language(
+        _compile_python,
+        _lint_triton,
+        _describe_python,
+        _triton_command,
+        ahead=triton.compile_ahead,
+        untimed="interpreted, not timed",
+        call_timeout_s=60.0,
+    ),
     "cuda": _on_gpu("cuda"),
 }

@@ -196,7 +196,8 @@ def address_space_bytes() -> int:
         return int(file.read().split()[0]) * mmap.PAGESIZE
 
 
-def main(arguments: list[str]) -> NoReturn:
+def main(arguments: list[str], make: Callable[..., Runner] = Runner, prepare: Callable[[Any], None] = warm) -> NoReturn:
+    """Obeys as a runner made by `make`; `prepare` loads what it needs before the power to do so is given up."""
     split = arguments.index("--")
     library, paths, *sites = arguments[:split]
     wiring = [int(word) for word in arguments[split + 1 :]]
@@ -210,7 +211,7 @@ def main(arguments: list[str]) -> NoReturn:
     sys.path += sites
     import torch
 
-    warm(torch)
+    prepare(torch)
     inputs = mmap.mmap(inputs_fd, inputs_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
     outputs = mmap.mmap(outputs_fd, outputs_bytes)
     artifact = json.loads(os.pread(artifact_fd, os.fstat(artifact_fd).st_size, 0))
@@ -222,7 +223,7 @@ def main(arguments: list[str]) -> NoReturn:
     give_up.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64)
     protections = give_up(held, slot, paths.encode(), memory, cpu_seconds)
     os.write(responses, struct.pack("<II", GREETING, protections & 0xFFFFFFFF))
-    serve(Runner(torch, artifact, inputs, outputs), commands, responses)
+    serve(make(torch, artifact, inputs, outputs), commands, responses)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from kernelsearch.spec.candidate import Candidate, Value, read_candidate, saved_tensors, tunable_space
 from kernelsearch.spec.idea import Effect, Idea, idea_from_json, parse_effect
 from kernelsearch.spec.library import TargetFolder, find_target, library_path, target_names
-from kernelsearch.spec.record import Gate, Measurement, Status, Verdict, verdict_from_json
+from kernelsearch.spec.record import Gate, Measurement, Resources, Status, Verdict, verdict_from_json
 from kernelsearch.spec.target import Axis, Entry, Parameter, Target, TensorSpec, Work
 from kernelsearch.spec.workload import Workload
 
@@ -16,6 +16,7 @@ __all__ = [
     "Idea",
     "Measurement",
     "Parameter",
+    "Resources",
     "Status",
     "Target",
     "TargetFolder",

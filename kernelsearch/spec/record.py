@@ -63,6 +63,23 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What the compiler gave one GPU kernel: per thread registers and bytes of stack, per block shared memory.
+
+    `occupancy` is the share of a multiprocessor's warps that these leave room for. Triton and CUDA C kernels have no
+    arrays of their own in memory unless they say so, so a stack is registers that were spilled.
+    """
+
+    kernel: str
+    architecture: int
+    registers: int
+    stack_bytes: int
+    shared_bytes: int
+    warps: int
+    occupancy: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """All that the judge says of one candidate. `counterexample` is the smallest failing case, without seeds."""
 
@@ -82,6 +99,7 @@ class Verdict:
     high: float | None = None
     equivalence: str | None = None
     domain: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    resources: tuple[Resources, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -97,5 +115,6 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
     fields["status"] = Status(fields["status"])
     fields["gates"] = tuple(Gate(**gate) for gate in fields["gates"])
     fields["measurements"] = tuple(Measurement(**m) for m in fields["measurements"])
+    fields["resources"] = tuple(Resources(**r) for r in fields.get("resources", ()))
     fields["domain"] = {e: {a: (int(r[0]), int(r[1])) for a, r in axes.items()} for e, axes in fields["domain"].items()}
     return Verdict(**fields)

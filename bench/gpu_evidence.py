@@ -1,0 +1,293 @@
+"""Everything that has to be shown on a GPU, in parts that each have a time limit; called by scripts/gpu_evidence.sh.
+
+    python bench/gpu_evidence.py [--parts tests,judge,bench,study] [--targets a,b] [--dtype bfloat16]
+
+After every single answer the results file and its table are written anew, so that a run that is killed leaves all it
+knew: bench/results/<device>/<date>-<commit>.json and .md. Losses and failures are in them like everything else.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMITS_S = {"tests": 80, "judge": 180, "bench": 140, "study": 60, "sanitizer": 60}  # together below nine minutes
+NO_GPU = "kernelsearch: no GPU: torch sees no CUDA device here, and this script measures nothing else"
+CLI = "from kernelsearch.cli import main; main()"
+SMI = "clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_event_reasons.active"
+
+
+@dataclass
+class Evidence:
+    """What is known so far; `save` puts it on disk whole or not at all."""
+
+    path: Path
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, part: str, row: dict[str, Any]) -> None:
+        self.document.setdefault(part, []).append(row)
+        self.save()
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in (
+            (self.path, json.dumps(self.document, indent=1) + "\n"),
+            (self.path.with_suffix(".md"), as_markdown(self.document)),
+        ):
+            scratch = path.with_suffix(path.suffix + ".new")
+            scratch.write_text(text)
+            os.replace(scratch, path)
+
+
+def as_markdown(document: dict[str, Any]) -> str:
+    """The tables a person reads: what was proven, and how it compares, slower ones too."""
+    lines = [f"# {document['device']['name']}, {document['date']}, commit {document['commit']}", ""]
+    if "tests" in document:
+        lines += [*(f"Tests: {row['summary']}" for row in document["tests"]), ""]
+    if "judge" in document:
+        lines += ["| target | seed | verdict | faster | speedup | detail |", "|---|---|---|---|---|---|"]
+        for row in document["judge"]:
+            speedup = f"{row['speedup']:.2f}x [{row['low']:.2f}, {row['high']:.2f}]" if row.get("speedup") else "-"
+            detail = str(row.get("detail", "")).replace("|", "/").replace("\n", " ")[:160]
+            faster = {True: "yes", False: "no"}.get(row.get("faster"), "not timed")
+            lines.append(f"| {row['target']} | {row['seed']} | {row['status']} | {faster} | {speedup} | {detail} |")
+        lines.append("")
+    if "bench" in document:
+        lines += ["| workload | seed | us | of speed of light | against |", "|---|---|---|---|---|"]
+        for row in document["bench"]:
+            if "us" not in row:
+                lines.append(f"| {row['target']} | {row['seed']} | - | - | {row['error'][:120]} |")
+                continue
+            us = row["us"].get("seed")
+            versus = [f"{n} {v['speedup']:.2f}x [{v['low']:.2f}, {v['high']:.2f}]" for n, v in row["vs"].items()]
+            versus += [f"{name}: failed" for name in row["errors"]]
+            share = f"{row['speed_of_light_us'] / us:.0%}" if us else "-"
+            shown = f"{us:.1f}" if us else "failed"
+            lines.append(f"| {row['workload']} | {row['seed']} | {shown} | {share} | {', '.join(versus)} |")
+        lines.append("")
+    if "study" in document:
+        lines += ["| study of | trials | statuses | best |", "|---|---|---|---|"]
+        lines += [
+            f"| {r['target']} | {r.get('trials')} | {r.get('statuses')} | {r.get('best')} |" for r in document["study"]
+        ]
+        lines.append("")
+    if "sanitizer" in document:
+        found = [f"{row['target']}/{row['seed']} {row['status']}" for row in document["sanitizer"]]
+        lines += [f"compute-sanitizer: {', '.join(found)}", ""]
+    return "\n".join(lines)
+
+
+def run(command: list[str], timeout_s: float) -> tuple[int | None, str, str]:
+    """Exit status (None if it was stopped at its limit), output, errors; nothing of it runs on afterwards."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    status: int | None
+    try:
+        out, err = process.communicate(timeout=max(1.0, timeout_s))
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        status = None
+    return status, out, err
+
+
+def last_json(text: str) -> Any:
+    """The JSON document at the end of an output; None where there is none."""
+    start = text.find("{")
+    try:
+        return json.loads(text[start:]) if start >= 0 else None
+    except json.JSONDecodeError:
+        return None
+
+
+def seeds(targets: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(target, seed, language), the targets in the order given, or of the library."""
+    from kernelsearch.spec import TargetFolder, library_path, target_names
+
+    for name in targets or target_names(library_path()):
+        for language in ("triton", "cuda"):
+            for seed in TargetFolder(library_path() / name).seeds(language):
+                yield name, seed, language
+
+
+def part_tests(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    command = [sys.executable, "-m", "pytest", "tests/sandbox/test_gpu.py", "-m", "gpu", "-q", "-p", "no:xdist"]
+    status, out, err = run([*command, "-o", "addopts=--import-mode=importlib"], until - time.monotonic())
+    summary = (out.strip().splitlines() or ["no output"])[-1] if status is not None else "stopped at its time limit"
+    evidence.add("tests", {"status": status, "summary": summary, "output": (out + err)[-4000:]})
+
+
+def part_judge(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """Every seed through the gates, several at once; then each that passed is timed, one after the other."""
+    proven = []
+    with ThreadPoolExecutor(max_workers=asked.jobs) as pool:
+        half = time.monotonic() + 0.6 * (until - time.monotonic())
+        jobs = {pool.submit(judge, asked, *s, half, ["--no-timing"]): s for s in seeds(asked.targets)}
+        for job in as_completed(jobs):
+            row = job.result()
+            evidence.add("judge", row)
+            if row["status"] == "PASSED":
+                proven.append(row)
+    for row in proven:
+        timed = judge(asked, row["target"], row["seed"], row["language"], until, ["--only-timing"])
+        for name in ("speedup", "low", "high", "detail", "measurements"):
+            row[name] = timed.get(name)
+        row["timed"] = timed["status"]
+        row["faster"] = timed["status"] == "PASSED" and bool(timed.get("low") and timed["low"] > 1.01)
+        evidence.save()
+
+
+def judge(
+    asked: argparse.Namespace, target: str, seed: str, language: str, until: float, options: list[str]
+) -> dict[str, Any]:
+    named = {"target": target, "seed": seed, "language": language, "dtype": asked.dtype}
+    left = until - time.monotonic()
+    if left < 5:
+        return {**named, "status": "NOT RUN", "detail": "no time was left"}
+    command = [sys.executable, "bench/gpu_judge.py", target, seed, "--language", language, "--dtype", asked.dtype]
+    status, out, err = run([*command, "--place", asked.place, *options], left)
+    found = last_json(out)
+    if found is None:
+        detail = "stopped at its time limit" if status is None else f"exit status {status}: {err[-300:]}"
+        return {**named, "status": "NOT RUN", "detail": detail}
+    return {**found, **named}
+
+
+def part_bench(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    for target, seed, language in seeds(asked.targets):
+        left = until - time.monotonic()
+        named = {"target": target, "seed": seed, "language": language}
+        if left < 5:
+            evidence.add("bench", {**named, "error": "no time was left"})
+            continue
+        command = [sys.executable, "bench/gpu_rivals.py", target, seed, "--language", language, "--dtype", asked.dtype]
+        before = clocks()
+        status, out, err = run([*command, "--place", asked.place, "--group", asked.group], min(left, 60))
+        rows = [found for line in out.splitlines() if (found := last_json(line))]
+        for row in rows:
+            evidence.add("bench", {**row, "language": language, "clocks": [before, clocks()]})
+        if status != 0:
+            evidence.add("bench", {**named, "error": err[-600:] or "stopped at its time limit"})
+
+
+def part_study(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """A short search on the first targets, as long as time is left."""
+    targets = list(dict.fromkeys(target for target, _, language in seeds(asked.targets) if language == "triton"))
+    for target in targets[:2]:
+        left = until - time.monotonic()
+        if left < 20:
+            return
+        command = [sys.executable, "-c", CLI, "optimize", target, "--language", "triton", "--json"]
+        budget = f"{int(max(5, min(left, 40) / 2))}s"
+        status, out, err = run(
+            [*command, "--dtype", "bf16", "--workload", asked.group, "--budget", budget], min(left, 60)
+        )
+        found = last_json(out) or {"error": err[-600:] or f"exit status {status}"}
+        best = found.get("best") or {}
+        evidence.add("study", {**found, "target": target, "best": best.get("detail") and f"{best.get('low')}"})
+
+
+def part_sanitizer(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """The smallest shapes of as many seeds as there is time for, under compute-sanitizer, several at once."""
+    if shutil.which("compute-sanitizer") is None:
+        evidence.add("sanitizer", {"target": "-", "seed": "-", "status": "compute-sanitizer is not installed here"})
+        return
+    with ThreadPoolExecutor(max_workers=asked.jobs) as pool:
+        jobs = [pool.submit(judge, asked, *s, until, ["--only-sanitizer"]) for s in seeds(asked.targets)]
+        for job in as_completed(jobs):
+            evidence.add("sanitizer", job.result())
+
+
+def clocks() -> str:
+    """Clocks, temperature, power and what throttles, as nvidia-smi says; empty where it is missing."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={SMI}", "--format=csv,noheader"], capture_output=True, text=True, timeout=10
+        )
+        return done.stdout.strip().splitlines()[0] if done.returncode == 0 else ""
+    except (OSError, subprocess.TimeoutExpired, IndexError):
+        return ""
+
+
+def commit() -> str:
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def describe_device(place: str) -> dict[str, Any]:
+    import torch
+
+    if place == "cuda" and not torch.cuda.is_available():
+        sys.exit(NO_GPU)
+    name = torch.cuda.get_device_name() if place == "cuda" else "stand-in on the CPU"
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "python": sys.version.split()[0]}
+    try:
+        import triton
+
+        versions["triton"] = triton.__version__
+    except ImportError:
+        pass
+    return {"name": name, "versions": versions, "clocks": clocks()}
+
+
+PARTS = {
+    "tests": part_tests,
+    "judge": part_judge,
+    "bench": part_bench,
+    "study": part_study,
+    "sanitizer": part_sanitizer,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--targets", default="", help="names, most important first; default all")
+    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
+    parser.add_argument("--group", default="d12", help="workloads to time")
+    parser.add_argument("--place", default="cuda", choices=("cuda", "cpu"), help="cpu: the stand-in, to try the script")
+    parser.add_argument("--jobs", type=int, default=max(1, min(6, (os.cpu_count() or 2) // 2)))
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
+    asked = parser.parse_args()
+    asked.targets = [name for name in asked.targets.split(",") if name]
+    wanted = asked.parts.split(",")
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f"--parts={','.join(sorted(unknown))}: known are {', '.join(PARTS)}")
+    if asked.place == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    device = describe_device(asked.place)
+    folder = re.sub(r"[^a-z0-9]+", "-", device["name"].lower()).strip("-")
+    today = datetime.now(UTC).date().isoformat()
+    evidence = Evidence(asked.out / folder / f"{today}-{commit()}.json")
+    evidence.document = {"device": device, "date": today, "commit": commit(), "command": sys.argv[1:]}
+    evidence.save()
+    for name in wanted:
+        started = time.monotonic()
+        try:
+            PARTS[name](evidence, asked, started + LIMITS_S[name])
+        except Exception as error:  # a part that breaks must not cost the others
+            evidence.add("failures", {"part": name, "error": f"{type(error).__name__}: {error}"[:600]})
+        sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
+    sys.stdout.write(as_markdown(evidence.document))
+    sys.stderr.write(f"written: {evidence.path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What a compiled GPU kernel takes of a multiprocessor, and whether that is too much.
+
+A kernel that does not fit, or that spills more than its file admits, is refused before anything of it runs. A file
+admits a stack by the constant SPILL_BYTES.
+"""
+
+import ast
+from dataclasses import dataclass
+
+from kernelsearch.errors import BuildError, ContractError
+from kernelsearch.spec.record import Resources
+
+REGISTERS, REGISTER_UNIT = 65536, 256
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """Limits of one compute capability, from the CUDA C++ Programming Guide's table of technical specifications."""
+
+    warps: int
+    blocks: int
+    shared_bytes: int
+    shared_bytes_of_block: int
+    reserved_bytes: int = 1024
+
+
+MULTIPROCESSORS = {
+    80: Multiprocessor(64, 32, 164 << 10, 163 << 10),
+    86: Multiprocessor(48, 16, 100 << 10, 99 << 10),
+    89: Multiprocessor(48, 24, 100 << 10, 99 << 10),
+    90: Multiprocessor(64, 32, 228 << 10, 227 << 10),
+    100: Multiprocessor(64, 32, 228 << 10, 227 << 10),
+    120: Multiprocessor(48, 24, 100 << 10, 99 << 10),
+}
+ARCHITECTURES = (90, 80, 100)  # the first one decides, the others are told
+
+
+def occupancy(architecture: int, registers: int, shared_bytes: int, warps: int) -> float:
+    """The share of a multiprocessor's warps that can be resident at once."""
+    limits = MULTIPROCESSORS[architecture]
+    registers_of_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    by_registers = REGISTERS // max(1, registers_of_warp) // warps
+    by_memory = limits.shared_bytes // (shared_bytes + limits.reserved_bytes)
+    blocks = min(limits.blocks, limits.warps // warps, by_registers, by_memory)
+    return blocks * warps / limits.warps
+
+
+def check_fit(kernel: str, architecture: int, shared_bytes: int) -> None:
+    limit = MULTIPROCESSORS[architecture].shared_bytes_of_block
+    if shared_bytes > limit:
+        raise BuildError(
+            f"{kernel} needs {shared_bytes} bytes of shared memory, a block on sm_{architecture} has {limit}: "
+            "smaller tiles, or fewer num_stages"
+        )
+
+
+def check_spills(source: str, found: tuple[Resources, ...]) -> None:
+    """Raises BuildError for a kernel that takes more stack than its file admits; the first architecture decides."""
+    admitted = admitted_stack_bytes(source)
+    for kernel in found:
+        if kernel.architecture == found[0].architecture and kernel.stack_bytes > admitted:
+            raise BuildError(
+                f"{kernel.kernel} spills on sm_{kernel.architecture}: {kernel.stack_bytes} bytes of stack for each "
+                f"thread beside {kernel.registers} registers, admitted are {admitted}; smaller tiles or more warps, "
+                f"or admit it with SPILL_BYTES = {kernel.stack_bytes}"
+            )
+
+
+def admitted_stack_bytes(source: str) -> int:
+    """The file's SPILL_BYTES, or 0."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="SPILL_BYTES")], value=value):
+                match value:
+                    case ast.Constant(value=int() as number) if 0 <= number <= 1 << 16:
+                        return number
+                raise ContractError("SPILL_BYTES: must be a number of bytes for each thread, at most 65536")
+    return 0

@@ -1,0 +1,75 @@
+"""A candidate's text becomes host functions in the launcher's process; the lint came before.
+
+CUDA C is compiled by NVRTC through CuPy behind a prelude (`scalar_t`, SCALAR_IS_BFLOAT16, the tunables as macros), and
+launched on torch's stream.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernelsearch.build.triton_worker import load
+from kernelsearch.errors import EnvironmentMissing
+
+CTYPES = {"float32": "float", "bfloat16": "__nv_bfloat16"}
+PRELUDE = """\
+#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+typedef signed char int8_t; typedef unsigned char uint8_t; typedef short int16_t; typedef unsigned short uint16_t;
+typedef int int32_t; typedef unsigned int uint32_t; typedef long int64_t; typedef unsigned long uint64_t;
+typedef unsigned long uintptr_t; typedef long intptr_t;
+"""
+C_HEADERS = re.compile(
+    r"^[ \t]*#[ \t]*include[ \t]*[<\"](cstdint|stdint\.h|cfloat|float\.h|climits|limits\.h)[>\"]", re.M
+)
+
+
+def load_candidate(source: str, language: str, tunables: dict[str, int], dtype: str) -> dict[str, Any]:
+    """The candidate's globals, its host functions among them."""
+    found = load(source, tunables)
+    if language == "cuda":
+        found["launch"] = make_launch(tunables, dtype)
+    return found
+
+
+def make_launch(tunables: Mapping[str, int], dtype: str) -> Callable[..., None]:
+    """launch(SOURCE, "kernel", grid, block, (arguments,), shared_bytes=n)"""
+    try:
+        import cupy
+    except ImportError:
+        raise EnvironmentMissing("cupy is not installed: pip install 'kernelsearch[cuda13]'") from None
+    macros = {"SCALAR_IS_BFLOAT16": int(dtype == "bfloat16"), **tunables}
+    defined = "".join(f"#define {name} {value}\n" for name, value in macros.items())
+    prelude = f"{PRELUDE}typedef {CTYPES[dtype]} scalar_t;\n{defined}"
+    modules: dict[str, Any] = {}
+
+    def launch(
+        source: str,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        shared_bytes: int = 0,
+    ) -> None:
+        if source not in modules:
+            modules[source] = cupy.RawModule(code=prelude + C_HEADERS.sub("//", source), options=("--std=c++17",))
+        kernel = modules[source].get_function(name)
+        if shared_bytes > 48 << 10:
+            kernel.max_dynamic_shared_size_bytes = shared_bytes
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+            kernel(grid, block, tuple(_argument(cupy, a) for a in arguments), shared_mem=shared_bytes)
+
+    return launch
+
+
+def _argument(cupy: types.ModuleType, value: Any) -> Any:
+    """A tensor as its address, integers in 64 bits, of which a kernel reads as many as it declared, floats in 32."""
+    if isinstance(value, Tensor):
+        return cupy.uint64(value.data_ptr())
+    if isinstance(value, bool):
+        return cupy.bool_(value)
+    return cupy.int64(value) if isinstance(value, int) else cupy.float32(value)

@@ -1,0 +1,153 @@
+"""The GPU judge: its machinery on a stand-in device here, all of it on a GPU where there is one."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kernelsearch.sandbox.gpu import channel
+from kernelsearch.sandbox.gpu.device import CpuDevice
+from kernelsearch.sandbox.gpu.judge import GpuJudge
+from kernelsearch.sandbox.gpu.launcher import Fenced, Trespass
+from kernelsearch.sandbox.gpu.session import GpuSession
+from kernelsearch.sandbox.gpu.window import Windows
+from kernelsearch.spec import read_candidate
+from kernelsearch.verify.run import CandidateFailure
+from tests.sandbox.conftest import QUICK
+from tests.sandbox.triton_candidates import RIGHT, WRONG
+
+ROW_SUM = {
+    "orders": {
+        "forward": ["x"],
+        "forward numbers": ["scale"],
+        "backward": ["x", "total", "dtotal"],
+        "backward numbers": ["scale"],
+    },
+    "results": {"forward": ["total"], "backward": ["dx"]},
+}
+
+
+@pytest.fixture
+def gpu_judge(folder, cache_dir):
+    pytest.importorskip("triton")
+    return GpuJudge(folder, "float32", folder.workloads("tiny", "float32"), cache_dir, "cpu", QUICK)
+
+
+@pytest.fixture
+def windows(folder):
+    """row_sum staged on the stand-in device, the candidate in plain torch."""
+    found = {
+        "row_sum_forward": lambda x, scale: x.sum(1) * scale,
+        "row_sum_backward": lambda x, total, dtotal, scale: (dtotal * scale)[:, None].expand_as(x).contiguous(),
+    }
+    (workload,) = folder.workloads("tiny", "float32")
+    tensors = {"x": torch.randn(512, 256), "dtotal": torch.randn(512)}
+    setting = {"folder": str(folder.path), "workload": workload.as_json(), **ROW_SUM}
+    return Windows(CpuDevice(), found, tensors=tensors, **setting)
+
+
+def candidate(text: str):
+    return read_candidate("row_sum", "triton", text, "test")
+
+
+def test_tensors_cross_the_channel_bit_by_bit():
+    here, there = socket.socketpair()
+    sent = {"a": torch.randn(3, 5).bfloat16(), "b": torch.empty(0, 4), "c": torch.tensor(7)}
+    channel.send(here, {"x": 1}, sent)
+    document, found = channel.receive(there, 5)
+    assert document == {"x": 1}
+    assert all(torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in sent.items())
+
+
+def test_no_answer_in_time_and_a_closed_channel_are_told_apart():
+    here, there = socket.socketpair()
+    with pytest.raises(channel.Late):
+        channel.receive(there, 0.01)
+    here.close()
+    with pytest.raises(channel.Closed):
+        channel.receive(there, 1)
+
+
+def test_a_write_beside_a_tensor_is_a_trespass():
+    fenced = Fenced(torch.randn(4, 4), CpuDevice())
+    fenced.check("x", may_change=False)
+    fenced._whole[3] = 1e9
+    with pytest.raises(Trespass, match="outside x"):
+        fenced.check("x", may_change=False)
+
+
+def test_a_changed_input_is_a_trespass():
+    fenced = Fenced(torch.randn(4, 4), CpuDevice())
+    fenced.tensor[0, 0] += 1
+    fenced.check("x", may_change=True)
+    with pytest.raises(Trespass, match="only read"):
+        fenced.check("x", may_change=False)
+
+
+def test_windows_have_fresh_inputs_and_both_sides_agree(windows):
+    before = windows.sets[0]["x"].clone()
+    windows.refresh(1)
+    assert not torch.equal(before, windows.sets[0]["x"])
+    assert all(windows.window(side)["seconds"] > 0 for side in ("candidate", "baseline"))
+    assert max(windows.compare().values()) < 1e-5
+
+
+def test_a_wrong_window_is_seen_by_the_comparison(windows):
+    windows.window("baseline")
+    windows.window("candidate")
+    windows._made["candidate"][0]["total"][0] = float("nan")
+    assert not windows.compare()["total"] < 1.0
+
+
+def test_sets_of_inputs_overflow_the_cache_together(windows):
+    assert len(windows.sets) * 512 * 256 * 4 > 2 * CpuDevice.cache_bytes
+
+
+@pytest.mark.slow
+def test_the_whole_way_of_a_verdict_on_the_stand_in(gpu_judge):
+    verdict = gpu_judge.judge(candidate(RIGHT))
+    assert verdict.passed and not verdict.accepted, verdict
+    assert [m.workload for m in verdict.measurements] == ["tiny/rows"]
+    assert {"smoke", "ladder", "determinism", "timed shapes", "timing"} <= {g.name for g in verdict.gates}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["forgets the scale", "leaves a row unwritten", "returns another shape"])
+def test_a_wrong_kernel_is_refused_on_the_stand_in(gpu_judge, name):
+    verdict = replace(gpu_judge, without=frozenset({"timing"})).judge(candidate(WRONG[name][0]))
+    assert verdict.status in {"MISMATCH", "PROPERTY", "CONTRACT"}, verdict
+
+
+@pytest.mark.slow
+def test_a_launcher_that_does_not_answer_is_ended():
+    with GpuSession("cpu", timeout_s=30) as session:
+        session._timeout_s = 0.0
+        with pytest.raises(CandidateFailure, match="no answer"):
+            session.ask("peaks")
+        assert session.status is not None
+
+
+@pytest.mark.gpu
+def test_a_triton_candidate_is_judged_and_timed_on_the_gpu(gpu_judge):
+    verdict = replace(gpu_judge, place="cuda").judge(candidate(RIGHT))
+    assert verdict.passed and verdict.measurements and verdict.resources, verdict
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_kernel_is_refused_on_the_gpu(gpu_judge, name):
+    verdict = replace(gpu_judge, place="cuda", without=frozenset({"timing"})).judge(candidate(WRONG[name][0]))
+    assert not verdict.passed and verdict.status != "INFRASTRUCTURE", verdict
+
+
+@pytest.mark.gpu
+def test_an_identical_kernel_is_not_called_faster_on_the_gpu(folder):
+    """The baseline against itself: A/A."""
+    from kernelsearch.sandbox.gpu.device import CudaDevice
+
+    device = CudaDevice()
+    x = torch.randn(4096, 4096, device="cuda")
+    work = device.capture(lambda: x.sum(1)) or (lambda: x.sum(1))
+    times = [device.time(work)[0] for _ in range(40)]
+    assert sorted(times)[5] > 0.5 * sorted(times)[35]

@@ -1,0 +1,62 @@
+"""scripts/gpu_evidence.sh: says so where there is no GPU, and loses nothing that it knew."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def evidence():
+    spec = importlib.util.spec_from_file_location("gpu_evidence", ROOT / "bench" / "gpu_evidence.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gpu_evidence"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["gpu_evidence"]
+
+
+@pytest.fixture
+def begun(evidence, tmp_path):
+    document = {"device": {"name": "X"}, "date": "2026-11-23", "commit": "abc"}
+    return evidence.Evidence(tmp_path / "x" / "found.json", document)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_ends_with_one_clear_sentence(monkeypatch):
+    monkeypatch.setenv("PYTHON", sys.executable)
+    done = subprocess.run(["bash", "scripts/gpu_evidence.sh"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and "no GPU" in done.stderr
+
+
+def test_the_parts_together_stay_below_nine_minutes(evidence):
+    assert set(evidence.LIMITS_S) == set(evidence.PARTS)
+    assert sum(evidence.LIMITS_S.values()) < 9 * 60
+
+
+def test_every_row_is_on_disk_before_the_next_question(begun):
+    begun.add("judge", {"target": "relu2", "seed": "flat", "status": "CRASH", "detail": "boom"})
+    assert json.loads(begun.path.read_text())["judge"][0]["status"] == "CRASH"
+    assert "| relu2 | flat | CRASH | not timed | - | boom |" in begun.path.with_suffix(".md").read_text()
+
+
+def test_losses_and_failed_contenders_are_in_the_table(begun):
+    versus = {"compile": {"speedup": 0.7, "low": 0.6, "high": 0.8}}
+    row = {"workload": "d12/relu2", "seed": "flat", "us": {"seed": 10.0}, "vs": versus, "speed_of_light_us": 5.0}
+    begun.add("bench", row | {"errors": {"Liger": "ImportError"}})
+    assert (
+        "| d12/relu2 | flat | 10.0 | 50% | compile 0.70x [0.60, 0.80], Liger: failed |"
+        in begun.path.with_suffix(".md").read_text()
+    )
+
+
+def test_a_command_is_stopped_at_its_limit_with_all_it_started(evidence):
+    status, out, _ = evidence.run(["bash", "-c", "echo begun; sleep 60 & sleep 60"], 1.0)
+    assert (status, out) == (None, "begun\n")
