@@ -24,11 +24,15 @@ STATE = "state between calls is not allowed: make it constexpr, or pass it as an
 
 @dataclass(frozen=True)
 class Token:
-    """kind is number, string, char, word, newline or punctuation; `line` counts in the candidate's file."""
+    """kind is number, string, char, word, newline or punctuation; `line` counts in the candidate's file.
+
+    A token is glued if nothing, not even a space, stands between it and the one before.
+    """
 
     kind: str
     text: str
     line: int
+    is_glued: bool = False
 
 
 def check_macros(rows: Sequence[Sequence[Token]]) -> frozenset[str]:
