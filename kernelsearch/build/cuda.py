@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kernelsearch.build.host_cuda import read_tokens
 from kernelsearch.build.host_cuda_scope import Token
@@ -64,8 +65,9 @@ def cuda_texts(source: str) -> tuple[Text, ...]:
     found = []
     for node in parse_source(source).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str() as code) as value) | ast.AnnAssign(
-                target=ast.Name(id=name), value=ast.Constant(value=str() as code) as value
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str() as code) as value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str() as code) as value)
             ):
                 found.append(Text(name, code, value.lineno))
     return tuple(found)
@@ -73,7 +75,9 @@ def cuda_texts(source: str) -> tuple[Text, ...]:
 
 def device_text(candidate: Candidate, text: Text, dtype: str) -> str:
     """What a GPU's compiler (NVRTC, nvcc, CuPy's RawModule) is given."""
-    code = re.sub(rf"^([ \t]*#[ \t]*include[ \t]*[<\"]({'|'.join(_C_HEADERS)})[>\"])", "// in the prelude", text.code, flags=re.M)
+    code = re.sub(
+        rf"^([ \t]*#[ \t]*include[ \t]*[<\"]({'|'.join(_C_HEADERS)})[>\"])", "// in the prelude", text.code, flags=re.M
+    )
     return f'{_PRELUDE}{_definitions(candidate, dtype)}#line {text.line} "candidate.py"\n{code}\n'
 
 
@@ -90,9 +94,7 @@ def emulated_text(candidate: Candidate, dtype: str) -> tuple[str, tuple[Kernel, 
             kernel = Kernel(text.name, name, f"ks_kernel_{len(kernels)}")
             kernels.append(kernel)
             exported = 'extern "C" __attribute__((visibility("default")))'
-            parts.append(
-                f"{exported} void {kernel.symbol}(const KsLaunch* l) {{ ks::run(l, ks_{number}::{name}); }}\n"
-            )
+            parts.append(f"{exported} void {kernel.symbol}(const KsLaunch* l) {{ ks::run(l, ks_{number}::{name}); }}\n")
     return "".join(parts), tuple(kernels)
 
 
@@ -176,7 +178,7 @@ class _Rewriting:
     def _name_of_kernel(self, at: int) -> list[str]:
         depth = 0
         texts = [t.text for t in self.tokens[at:] if t.kind != "newline"][:200]
-        for word, after in zip(texts, texts[1:], strict=False):
+        for word, after in pairwise(texts):
             depth += (word == "(") - (word == ")")
             if after == "(" and depth == 0 and re.fullmatch(r"[A-Za-z_]\w*", word) and not word.startswith("__"):
                 return [word]

@@ -38,8 +38,8 @@ def runtime_library(cache_dir: Path) -> Path:
 def build_emulated(candidate: Candidate, dtype: str, cache_dir: Path) -> Artifact:
     """The shared object of all kernels of a candidate for one dtype; its file has passed the lint of build/host.py.
 
-    Raises BuildError with the compiler's text, ContractError for what is not emulated, EnvironmentMissing where there is
-    no compiler or no jail for it.
+    Raises BuildError with the compiler's text, ContractError for what is not emulated, EnvironmentMissing where there
+    is no compiler or no jail for it.
     """
     text, _ = emulated_text(candidate, dtype)
     key = digest(["cuda", text, list(FLAGS), compiler_identity(), cpu_identity(), _headers_digest()])

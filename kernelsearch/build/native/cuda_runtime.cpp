@@ -57,7 +57,8 @@ struct Block {
     unsigned threads = 0, stacks_for = 0, done = 0;
     Fiber fibers[MAXIMUM_THREADS];
     uint64_t snapshot[MAXIMUM_THREADS];
-    unsigned released[MAXIMUM_THREADS];
+    unsigned released[MAXIMUM_THREADS];        // the lanes of its last exchange
+    unsigned reading[MAXIMUM_THREADS / WARP];  // lanes that have not yet read what the others brought
     unsigned count_of_barrier = 0;
     char* stacks = nullptr;
     char* arena = nullptr;    // of __shared__ arrays, each between two fences
@@ -164,6 +165,10 @@ bool complete_warp(const Fiber& fiber, unsigned index) {
             fail_at(other, other.line, "lanes of a warp wait for each other with different masks: give all of them one");
         if (other.kind != fiber.kind) fail_at(other, other.line, "lanes of a warp are at different intrinsics");
     }
+    unsigned& reading = block->reading[index / WARP];
+    for (unsigned lane = 0; lane < WARP; lane++)
+        if ((wanted >> lane & 1) && (block->released[first + lane] & reading)) return false;
+    reading |= wanted;
     for (unsigned lane = 0; lane < WARP; lane++) {
         if (!(wanted >> lane & 1)) continue;
         Fiber& other = block->fibers[first + lane];
@@ -224,6 +229,7 @@ void run_block(const KsLaunch& launch, KsIndex at, uint64_t random) {
         fiber.state = READY;
         fibers::prepare(fiber.context, fibers::stack_of(block->stacks, i), enter);
     }
+    memset(block->reading, 0, sizeof block->reading);
     while (block->done < block->threads) {
         bool went_on = false;
         const Order order(block->threads, block->random);
@@ -278,11 +284,19 @@ void on_trap(int) {
     give_up(TRAPPED);
 }
 
+void on_fault(int signal) {
+    if (current != nullptr) fail_at(*current, 0, "reads or writes outside of every tensor and every shared array");
+    ::signal(signal, SIG_DFL);  // not of a kernel's making: returning meets the same fault again
+}
+
 __attribute__((constructor)) void start() {
     if (getrandom(&salt, sizeof salt, GRND_NONBLOCK) < 0) salt = static_cast<uint64_t>(getpid());
     struct sigaction action = {};
     action.sa_handler = on_trap;
     sigaction(SIGILL, &action, nullptr);
+    action.sa_handler = on_fault;
+    sigaction(SIGSEGV, &action, nullptr);
+    sigaction(SIGBUS, &action, nullptr);
 }
 
 }  // namespace
@@ -305,6 +319,7 @@ const uint64_t* ks_cuda_exchange(int line, int kind, unsigned mask, uint64_t val
     me->line = line, me->kind = kind, me->mask = mask, me->value = value;
     me->state = IN_WARP;
     if (!complete_warp(*me, index)) fibers::change(me->context, block->scheduler);
+    block->reading[index / WARP] &= ~(1u << me->self.lane);
     *present = block->released[index];
     return block->snapshot + index / WARP * WARP;
 }
