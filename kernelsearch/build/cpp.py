@@ -73,7 +73,7 @@ def build(target: Target, candidate: Candidate, dtype: str, cache_dir: Path, *, 
     key = digest(["cpp", candidate.source, header, list(flags), compiler_identity(), cpu_identity(), _include_digest()])
     path = cache_dir / "cpp" / key[:2] / f"{key}.so"
     if not path.is_file():
-        _publish(_compile(candidate.source, header, flags, RENAME if is_watched else (), cache_dir), path)
+        publish(_compile(candidate.source, header, flags, RENAME if is_watched else (), cache_dir), path)
     return Artifact(path, key)
 
 
@@ -106,7 +106,7 @@ def _compile(source: str, header: str, flags: tuple[str, ...], rename: tuple[str
     return compile_jailed(jail_command(cache_dir), files, programs, "kernel.so")
 
 
-def _publish(artifact: bytes, path: Path) -> None:
+def publish(artifact: bytes, path: Path) -> None:
     """Writes a nameless file and then names it, so that nothing half written is found, not even after a kill."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,14 +63,18 @@ def lint_cuda(text: str, first_line: int) -> tuple[str, ...]:
     """The names of the text's `__global__` functions; raises ContractError for what device code must not contain."""
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):  # some compilers end a line, and with it a comment, at \r
         raise refuse(first_line, "a control character in CUDA source", "use spaces, tabs and newlines")
-    spliced = re.sub(r"(?:[^\n]*\\\r?\n)+[^\n]*\n?", _splice, text)
-    tokens, statements = _check_directives(_split(spliced, first_line))
+    tokens, statements = _check_directives(read_tokens(text, first_line))
     for index, token in enumerate(tokens):
         _check_token(token, tokens[index - 1] if index else None)
     kernels = check_file_scope(tokens, statements)
     if not kernels and not tokens:
         raise refuse(first_line, "a string without code", "a string constant holds CUDA C")
     return kernels
+
+
+def read_tokens(text: str, first_line: int) -> list[Token]:
+    """The text's tokens as the compiler sees them, newlines among them, comments not."""
+    return _split(re.sub(r"(?:[^\n]*\\\r?\n)+[^\n]*\n?", _splice, text), first_line)
 
 
 def _splice(found: re.Match[str]) -> str:
@@ -82,7 +86,7 @@ def _splice(found: re.Match[str]) -> str:
 
 def _split(text: str, first_line: int) -> list[Token]:
     tokens: list[Token] = []
-    line = first_line
+    line, end = first_line, 0  # `end` of the last token
     for found in _TOKEN.finditer(text):
         kind = str(found.lastgroup)
         if kind != "comment" and not found[0].isascii():
@@ -94,7 +98,8 @@ def _split(text: str, first_line: int) -> list[Token]:
         if kind == "punctuation" and found[0] in ("##", "%:", "??"):
             raise refuse(line, f"`{found[0]}` puts words together that nobody can read", "write the word itself")
         if kind not in ("comment", "space"):
-            tokens.append(Token(kind, found[0], line))
+            tokens.append(Token(kind, found[0], line, found.start() == end and end > 0))
+            end = found.end()
         line += found[0].count("\n")
     return tokens
 

@@ -24,11 +24,15 @@ STATE = "state between calls is not allowed: make it constexpr, or pass it as an
 
 @dataclass(frozen=True)
 class Token:
-    """kind is number, string, char, word, newline or punctuation; `line` counts in the candidate's file."""
+    """kind is number, string, char, word, newline or punctuation; `line` counts in the candidate's file.
+
+    A token is glued if nothing, not even a space, stands between it and the one before.
+    """
 
     kind: str
     text: str
     line: int
+    is_glued: bool = False
 
 
 def check_macros(rows: Sequence[Sequence[Token]]) -> frozenset[str]:
@@ -151,8 +155,18 @@ def _is_type(texts: Sequence[str]) -> bool:
     """A struct, union or enum, perhaps a template, that declares no variable after its body."""
     if "{" not in texts or texts[-2:] != ["}", ";"]:
         return False
-    head = texts[: texts.index("{")]
+    head = _without_alignment(texts[: texts.index("{")])
     return bool(set(TYPES) & set(head)) and not (DECLARING - {"template"}) & set(head) and "(" not in head
+
+
+def _without_alignment(head: Sequence[str]) -> list[str]:
+    """The words of a type's head without `__align__(16)` or `alignas(16)`."""
+    found = list(head)
+    for word in ("__align__", "alignas"):
+        at = found.index(word) if word in found else len(found)
+        if found[at + 1 : at + 2] == ["("] and found[at + 3 : at + 4] == [")"]:
+            del found[at : at + 4]
+    return found
 
 
 def _check_statics(declaration: Sequence[Token]) -> None:

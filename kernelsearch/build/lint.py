@@ -59,15 +59,18 @@ THREAD_MEMORY = re.compile(r"%[fg]s:(?!0x28\b)")
 MAXIMUM_BYTES = 8 << 20
 
 
-def lint_artifact(path: Path, expected: list[str]) -> None:
-    """Raises ContractError naming the first thing that a kernel's object must not contain, or lacks."""
+def lint_artifact(path: Path, expected: list[str], runtime: re.Pattern[str] | None = None) -> None:
+    """Raises ContractError naming the first thing that a kernel's object must not contain, or lacks.
+
+    It may also call what `runtime` matches: functions of ours that lie ready where it is loaded.
+    """
     size = path.stat().st_size
     if size > MAXIMUM_BYTES:
         raise ContractError(f"compiles to {size} bytes, at most {MAXIMUM_BYTES} are allowed: instantiate less")
     elf = read_elf(path)
     checks: list[Callable[[], Iterator[str]]] = [
         lambda: _missing(elf, expected),
-        lambda: _foreign_calls(elf),
+        lambda: _foreign_calls(elf, runtime),
         lambda: _resolvers(elf),
         lambda: _run_at_load(elf),
         lambda: _state(elf),
@@ -87,8 +90,10 @@ def _missing(elf: Elf, expected: list[str]) -> Iterator[str]:
         yield f"does not export {', '.join(missing)}"
 
 
-def _foreign_calls(elf: Elf) -> Iterator[str]:
+def _foreign_calls(elf: Elf, runtime: re.Pattern[str] | None) -> Iterator[str]:
     undefined = {s.name for s in elf.symbols if s.is_dynamic and not s.is_defined}
+    if runtime is not None:
+        undefined = {name for name in undefined if not runtime.fullmatch(name)}
     foreign = sorted(name for name in undefined if not ALLOWED.fullmatch(name))
     if foreign:
         yield f"calls {', '.join(foreign[:5])}: a kernel may call mathematics, memory and OpenMP only"

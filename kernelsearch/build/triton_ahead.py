@@ -52,7 +52,7 @@ def compile_ahead(
     request = {
         "source": candidate.source,
         "tunables": dict(candidate.tunables),
-        "calls": [call for workload in workloads for call in _calls(target, candidate, workload)],
+        "calls": [call for workload in workloads for call in host_calls(target, candidate, workload)],
         "architectures": list(architectures),
     }
     worker = Path(__file__).with_name("triton_worker.py")
@@ -83,7 +83,7 @@ def _checked(candidate: Candidate, found: dict[str, Any]) -> tuple[Resources, ..
     return resources
 
 
-def _calls(target: Target, candidate: Candidate, workload: Workload) -> list[dict[str, Any]]:
+def host_calls(target: Target, candidate: Candidate, workload: Workload) -> list[dict[str, Any]]:
     """The host functions of the workload's entry with shapes for tensors, as the worker wants them."""
     entry = target.entry(workload.entry)
     saved = saved_tensors(candidate.declared, target, entry.name)

@@ -2,9 +2,10 @@
 
 cpp is compiled and linted as an object. python is arbitrary code, for search and `check` only: nothing of it is ever
 stored or promoted. triton is linted, compiled ahead of time for GPUs that need not be here, and interpreted: proven,
-not timed. cuda files are linted; what compiles and runs them is not built yet.
+not timed. cuda likewise, its kernels emulated by compiled code in place of an interpreter.
 """
 
+import base64
 import importlib.util
 import json
 import sys
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.build import cpp
+from kernelsearch.build import cpp, cuda_ahead
 from kernelsearch.build import triton_ahead as triton
 from kernelsearch.build.abi import Function, forward_function, functions
+from kernelsearch.build.cuda import emulated_text
+from kernelsearch.build.emulated import build_emulated, lint_emulated, runtime_library
 from kernelsearch.build.host import host_functions, lint_host
 from kernelsearch.build.lint import lint_artifact
 from kernelsearch.build.program import native_program
@@ -162,6 +165,27 @@ def _triton_command(cache_dir: Path) -> list[str]:
     return _python_command(cache_dir, "triton_runner.py")
 
 
+def _lint_cuda(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
+    """The file, then the object of its emulation, which is built only now."""
+    lint_host(candidate.source, "cuda", host_functions(target, candidate.declared))
+    lint_emulated(candidate, dtype, cache_dir)
+
+
+def _describe_cuda(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> bytes:
+    """The JSON document of emulated_runner.py."""
+    document = json.loads(_describe_python(target, candidate, dtype, cache_dir))
+    _, kernels = emulated_text(candidate, dtype)
+    compiled = build_emulated(candidate, dtype, cache_dir).path.read_bytes()
+    document["object"] = base64.b64encode(compiled).decode()
+    document["runtime"] = str(runtime_library(cache_dir))
+    document["kernels"] = [[kernel.text, kernel.name, kernel.symbol] for kernel in kernels]
+    return json.dumps(document).encode()
+
+
+def _cuda_command(cache_dir: Path) -> list[str]:
+    return _python_command(cache_dir, "emulated_runner.py")
+
+
 def _python_command(cache_dir: Path, runner: str = "python_runner.py") -> list[str]:
     """This interpreter, isolated: it may read its own library and the folder that holds torch."""
     library = native_program(Path(__file__).parent / "python_confine.cpp", cache_dir, ("-shared", "-fPIC"))
@@ -182,20 +206,6 @@ def _outermost(paths: list[str]) -> list[str]:
     return [p for p in unique if not any(p != other and Path(p).is_relative_to(other) for other in unique)]
 
 
-def _on_gpu(name: str) -> Language:
-    """A language whose files are linted; then it is said plainly what is missing."""
-
-    def lint(target: Target, candidate: Candidate, dtype: str, cache_dir: Path) -> None:
-        lint_host(candidate.source, name, host_functions(target, candidate.declared))
-        raise missing
-
-    def refuse(*_: object) -> Any:
-        raise missing
-
-    missing = EnvironmentMissing(f"{name} needs a GPU backend, which is not built yet; the file itself passes the lint")
-    return Language(lambda *_: None, lint, refuse, refuse)
-
-
 GPU_LANGUAGES = frozenset({"triton", "cuda"})
 WATCHED_CPP = Language(_build_cpp, _lint_cpp, _read_watched_cpp, _watched_command)
 LANGUAGES = {
@@ -210,5 +220,13 @@ LANGUAGES = {
         untimed="interpreted, not timed",
         call_timeout_s=60.0,
     ),
-    "cuda": _on_gpu("cuda"),
+    "cuda": Language(
+        _compile_python,
+        _lint_cuda,
+        _describe_cuda,
+        _cuda_command,
+        ahead=cuda_ahead.compile_ahead,
+        untimed="emulated, not timed",
+        call_timeout_s=30.0,
+    ),
 }

@@ -24,9 +24,32 @@ std::vector<std::string> split(const char* lines) {
     return found;
 }
 
+// A library that the confined process will load: bytes, until the root it will see exists.
+struct Brought {
+    const char* bytes = nullptr;
+    uint64_t size = 0;
+    std::string path;
+} brought;
+
+void write_library(int fd) {
+    uint64_t written = 0;
+    while (written < brought.size) {
+        ssize_t now = write(fd, brought.bytes + written, brought.size - written);
+        if (now <= 0) fail("cannot write the library");
+        written += static_cast<uint64_t>(now);
+    }
+}
+
 bool show_only(const std::vector<std::string>& paths) {
-    if (mount("tmpfs", ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=0755") != 0) return false;
+    const std::string options = "mode=0755,size=" + std::to_string((4 << 20) + brought.size);
+    if (mount("tmpfs", ROOT, "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) return false;
     for (const std::string& path : paths) show(path, ROOT);
+    if (brought.size != 0) {
+        brought.path = "/kernel.so";
+        const int fd = open((ROOT + brought.path).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+        write_library(fd);
+        close(fd);
+    }
     return chroot(ROOT) == 0 && chdir("/") == 0;
 }
 
@@ -95,12 +118,25 @@ extern "C" uint32_t ks_enter(int commands, int responses) {
     end_like(status);
 }
 
+// A shared library that `ks_give_up_power` puts where `ks_brought` then says; `bytes` must stay until then.
+extern "C" void ks_bring(const char* bytes, uint64_t size) {
+    brought.bytes = bytes;
+    brought.size = size;
+}
+
+extern "C" const char* ks_brought() { return brought.path.c_str(); }
+
 // Leaves this process, which must have one thread, with the reading of `paths` (one a line) and nothing else.
 extern "C" uint32_t ks_give_up_power(uint32_t held, int slot, const char* lines, uint64_t memory, uint64_t cpu_seconds) {
     const std::vector<std::string> paths = split(lines);
     errno = EBUSY;
     if (!is_single_thread()) fail("threads before the confinement");
     if ((held & OWN_PROCESSES) && show_only(paths)) held |= EMPTY_ROOT;
+    if (brought.size != 0 && brought.path.empty()) {
+        const int fd = static_cast<int>(syscall(SYS_memfd_create, "kernel", 0u));
+        write_library(fd);
+        brought.path = "/proc/self/fd/" + std::to_string(fd);  // memory is no file: Landlock does not ask about it
+    }
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 256);
@@ -115,6 +151,7 @@ extern "C" uint32_t ks_give_up_power(uint32_t held, int slot, const char* lines,
     drop_capabilities();
     Files files;
     for (const std::string& path : paths) files.allow(path.c_str(), false);
+    if (held & EMPTY_ROOT && brought.size != 0) files.allow(brought.path.c_str(), false);
     if (files.enforce()) held |= NO_FILES;
     return allow_python() ? held | SYSTEM_CALLS : held;
 }

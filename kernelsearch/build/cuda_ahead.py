@@ -1,0 +1,127 @@
+"""CUDA candidates compiled ahead of time, for GPUs that need not be here, with what each kernel takes.
+
+The worker is a process of its own: compilers may hang or die. It is not jailed: what keeps a candidate from doing
+anything there is the lint, which comes before (build/host.py).
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kernelsearch.build.cuda import cuda_texts, device_text
+from kernelsearch.build.resources import check_fit, check_spills, occupancy
+from kernelsearch.build.triton_ahead import host_calls
+from kernelsearch.digest import digest, digest_bytes
+from kernelsearch.errors import BuildError, Infrastructure
+from kernelsearch.spec.candidate import Candidate
+from kernelsearch.spec.record import Resources
+from kernelsearch.spec.target import Target
+from kernelsearch.spec.workload import Workload
+
+TIMEOUT_S = 300
+MAXIMUM_MESSAGE = 3000
+NAMES = {90: "sm_90a", 100: "sm_100a"}  # with the instructions of that architecture alone
+NEEDED = "pip install 'kernelsearch[cuda-check]' (about 0.3 GB), or install nvcc"
+
+
+@cache
+def cuda_compiler() -> tuple[str, str, str] | None:
+    """Its name, where it is (nvcc) or finds its headers (NVRTC), and its version; None where there is none."""
+    try:
+        found = importlib.util.find_spec("cuda.bindings.nvrtc"), importlib.util.find_spec("nvidia")
+        if all(spec is not None for spec in found):
+            headers = _headers()
+            if headers is not None:
+                return "nvrtc", str(headers), version("nvidia-cuda-nvrtc")
+    except (PackageNotFoundError, ModuleNotFoundError):
+        pass
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return None
+    text = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
+    return "nvcc", nvcc, text.strip().splitlines()[-1] if text.strip() else "unknown"
+
+
+def _headers() -> Path | None:
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec is not None else None
+    folders = [folder for place in places or () for folder in sorted(Path(place).glob("cu*/include"), reverse=True)]
+    return next((folder for folder in folders if (folder / "cuda_bf16.h").is_file()), None)
+
+
+def compile_ahead(
+    target: Target,
+    candidate: Candidate,
+    workloads: tuple[Workload, ...],
+    architectures: tuple[int, ...],
+    cache_dir: Path,
+) -> tuple[Resources, ...] | None:
+    """What every kernel takes, launched for these workloads; the first architecture's first. None without a compiler.
+
+    Raises BuildError for what does not compile or fit anywhere, or spills more than the file admits.
+    """
+    compiler = cuda_compiler()
+    if compiler is None:
+        return None
+    request = {
+        "source": candidate.source,
+        "tunables": dict(candidate.tunables),
+        "calls": [call for workload in workloads for call in host_calls(target, candidate, workload)],
+        "texts": {t.name: device_text(candidate, t, workloads[0].dtype) for t in cuda_texts(candidate.source)},
+        "architectures": [[number, NAMES.get(number, f"sm_{number}")] for number in architectures],
+        "compiler": compiler[0],
+        "where": compiler[1],
+    }
+    worker = Path(__file__).with_name("cuda_worker.py")
+    key = digest([request, compiler[2], digest_bytes(worker.read_bytes())])
+    path = cache_dir / "cuda" / key[:2] / f"{key}.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+    else:
+        found = _ask(worker, request)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(".new")
+        scratch.write_text(json.dumps(found))
+        scratch.replace(path)
+    return _checked(candidate, found)
+
+
+def _checked(candidate: Candidate, found: dict[str, Any]) -> tuple[Resources, ...]:
+    for kernel in found["kernels"]:
+        check_fit(kernel["kernel"], kernel["architecture"], kernel["shared_bytes"])
+    if found["error"] is not None:
+        raise BuildError(found["error"][:MAXIMUM_MESSAGE])
+    resources = tuple(
+        Resources(occupancy=occupancy(k["architecture"], k["registers"], k["shared_bytes"], k["warps"]), **k)
+        for k in found["kernels"]
+    )
+    check_spills(candidate.source, resources)
+    return resources
+
+
+def _ask(worker: Path, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-B", str(worker)],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"the compiler did not finish within {TIMEOUT_S} s") from None
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        text = done.stderr.strip()[-MAXIMUM_MESSAGE:]
+        if done.returncode < 0:
+            raise BuildError(f"the compiler died by signal {-done.returncode}: {text}") from None
+        raise Infrastructure(f"the CUDA worker ended with status {done.returncode}: {text}") from None
+    return found
