@@ -28,7 +28,7 @@ UNATTENDED = "With --all"
 
 def optimize(
     target: Annotated[
-        str | None, typer.Argument(help="A target's name, or the folder of your own target; none with --all.")
+        str | None, typer.Argument(help="A target's name, your own function as FILE.py:NAME, or a target's folder.")
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Every target of the configuration --workload, the most promising first.")

@@ -8,9 +8,14 @@ from kernelsearch.errors import UsageError
 STATE_VARIABLE = "KERNELSEARCH_HOME"
 
 
+def find_state_dir() -> Path:
+    """The state folder, $KERNELSEARCH_HOME or .kernelsearch here; it need not exist."""
+    return Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
+
+
 def open_state() -> Path:
-    """The state folder, $KERNELSEARCH_HOME or .kernelsearch here, made if need be."""
-    state = Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
+    """The state folder, made if need be."""
+    state = find_state_dir()
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from kernelsearch.build.resources import ARCHITECTURES
 from kernelsearch.build.triton_ahead import triton_version
+from kernelsearch.cli.own import find_folder
 from kernelsearch.cli.state import open_state
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
@@ -20,7 +21,7 @@ from kernelsearch.ledger import Ledger, Objects
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.sandbox.languages import GPU_LANGUAGES
-from kernelsearch.spec import TargetFolder, Workload, find_target, library_path, target_names
+from kernelsearch.spec import TargetFolder, Workload, library_path, target_names
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.timing.environment import describe_environment
 
@@ -62,7 +63,7 @@ class Workplace:
         return Store(self.library, self.state_dir)
 
     def target(self, name: str) -> TargetFolder:
-        return find_target(name, self.library)
+        return find_folder(name, self.library, self.state_dir)
 
     def folders(self) -> list[TargetFolder]:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
@@ -102,7 +103,7 @@ class Workplace:
 
 
 def open_workplace(threads: int | None) -> Workplace:
-    """The state folder ($KERNELSEARCH_HOME, or .kernelsearch here), and this process made ready for measuring."""
+    """The state folder and this process made ready for measuring."""
     cores = len(os.sched_getaffinity(0))
     if threads is not None and threads > cores:
         raise UsageError(f"threads={threads}: this machine gives this process {cores} cores")
