@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kernelsearch.cli.proposers import SEARCHES, Ground, ModelOptions, choose_proposers
+from kernelsearch.cli.proposers import SEARCHES, WRITERS, Ground, ModelOptions, choose_proposers
 from kernelsearch.cli.workplace import (
     Workplace,
     chosen_workloads,
@@ -142,8 +142,7 @@ def starting_candidates(
 def ways_to_start() -> str:
     """How to give a search something to start from."""
     ways = ["give one with --candidate FILE (`kernelsearch targets show TARGET --skeleton FILE` writes one to fill in)"]
-    ways += [f"have it written by --proposer {name}" for name in ("llm", "command") if name in PROPOSERS]
-    return ", or ".join(ways)
+    return ", or ".join([*ways, *(f"have it written by --proposer {name}" for name in WRITERS)])
 
 
 def given_candidate(target: str, language: str, path: Path) -> Candidate:

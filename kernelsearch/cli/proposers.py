@@ -39,7 +39,8 @@ from kernelsearch.spec import Candidate, Idea, Target, TargetFolder, Workload
 from kernelsearch.spec.library import SUFFIXES
 
 SEARCHES = ("evolve", "sweep", "random")
-PROPOSERS = (*SEARCHES, "llm", "command", "replay", "file")
+WRITERS = ("llm", "command")  # of sources of their own
+PROPOSERS = (*SEARCHES, *WRITERS, "replay", "file")
 PROVIDERS = {"openai": "OPENAI", "anthropic": "ANTHROPIC"}
 
 
@@ -94,7 +95,7 @@ def choose_proposers(
         return [FileProposer(ground.given)]
     if name == "replay":
         return [make_replay(ground, options)]
-    if name in ("llm", "command"):
+    if name in WRITERS:
         return [make_model_proposer(name, ground, options, on_event)]
     return make_searches(name, ground.folder.target, ground.seeds, ground.seed)
 
