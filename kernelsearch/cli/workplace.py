@@ -15,7 +15,8 @@ from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger import Ledger, Objects
-from kernelsearch.sandbox.judge import Judge
+from kernelsearch.report.text import open_console
+from kernelsearch.sandbox.judge import WAITING, Judge
 from kernelsearch.spec import TargetFolder, Workload, find_target, library_path, target_names
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.timing.environment import describe_environment
@@ -64,7 +65,7 @@ class Workplace:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
 
     def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
-        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn)
+        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn, on_gate=tell_waiting)
 
     def environment(self) -> Mapping[str, Any]:
         return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)
@@ -91,6 +92,12 @@ def open_workplace(threads: int | None) -> Workplace:
     state = open_state()
     set_hypothesis_home_dir(state / "cache" / "hypothesis")  # else it makes a folder wherever the user stands
     return Workplace(state, library_path(), threads or cores, tuned)
+
+
+def tell_waiting(gate: str) -> None:
+    """Says that a judgement has to wait for its turn; of the gates, nothing."""
+    if gate == WAITING:
+        open_console(stderr=True).print(f"waiting for {gate}", markup=False)
 
 
 def chosen_workloads(folder: TargetFolder, group: str | None, dtype: str) -> tuple[Workload, ...]:

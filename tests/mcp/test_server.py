@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("mcp")
 from mcp import Client
 
-from kernelsearch.cli.ideas import Desk
+from kernelsearch.cli.desk import Desk
 from kernelsearch.cli.mcp_jobs import MAXIMUM_SOURCE_BYTES, MAXIMUM_WAITING, Jobs, Question
 from kernelsearch.cli.mcp_server import make_server
 from kernelsearch.spec import library_path
