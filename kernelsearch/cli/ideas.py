@@ -1,73 +1,22 @@
 """`kernelsearch ideas`: file, list, claim, close; predicted against measured."""
 
-import getpass
-import socket
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from kernelsearch.cli.state import open_state
-from kernelsearch.dispatch.store import Store
+from kernelsearch.cli.desk import Desk, Gains, who
+from kernelsearch.cli.idea_outcome import judged_outcome, reported
 from kernelsearch.errors import UsageError
-from kernelsearch.ideas import Entry, Measured, Outcome, Queue, by_filing
-from kernelsearch.ideas.gain import Shares, by_gain, expected_gain, read_shares
-from kernelsearch.ideas.library import built_in, read_ideas
-from kernelsearch.ledger import Ledger
+from kernelsearch.ideas import Entry, Measured, Outcome
+from kernelsearch.ideas.library import read_ideas
 from kernelsearch.report.text import foreign, format_interval, open_console
-from kernelsearch.spec import Idea, Verdict, find_target, library_path, parse_effect, target_names, verdict_from_json
+from kernelsearch.spec import Idea, parse_effect
 
 Answer = tuple[dict[str, Any], int]
 NOT_MEASURED = "order of filing: shares of a step are not yet measured here; `kernelsearch ideas shares` measures them"
-
-
-class Desk:
-    """The queue of one state folder, ordered by what is known there."""
-
-    def __init__(self, state: Path | None = None, library: Path | None = None) -> None:
-        self.state = state or open_state()
-        self.library = library or library_path()
-        self.ledger = Ledger(self.state / "ledger.jsonl")
-
-    @cached_property
-    def queue(self) -> Queue:
-        entries = built_in(self.library / name for name in target_names(self.library))
-        return Queue(self.ledger, entries, order=by_filing if self.shares is None else by_gain(self.shares, self.best))
-
-    @cached_property
-    def shares(self) -> Shares | None:
-        return read_shares(self.state)
-
-    @cached_property
-    def best(self) -> Mapping[str, float]:
-        """The speedup of the best accepted kernel of each target."""
-        return {name: self.best_of(name) for name in target_names(self.library)}
-
-    def best_of(self, target: str, besides: str | None = None) -> float:
-        """That of one target, 1 where it has none; `besides` is the digest of a candidate that does not count."""
-        store = Store(self.library, self.state)
-        found = store.best(target, "cpu", "float32", lambda accepted: accepted.digest != besides)
-        return found.verdict.speedup or 1.0 if found is not None else 1.0
-
-    def gain(self, entry: Entry) -> float | None:
-        if self.shares is None or entry.outcome is not None:
-            return None
-        return expected_gain(entry.idea, self.shares, self.best.get(entry.idea.target, 1.0))
-
-    def describe(self, entry: Entry) -> dict[str, Any]:
-        return {**entry.as_json(self.queue.now), "expected_gain": self.gain(entry)}
-
-    def require_target(self, name: str) -> str:
-        """The name of a target that exists: the library's, or the folder of somebody's own."""
-        folder = find_target(name, self.library)
-        return name if name in target_names(self.library) else str(folder.path)
-
-
-def who(worker: str | None) -> str:
-    return worker or f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def add(
@@ -96,11 +45,12 @@ def list_ideas(state: str, target: str | None, desk: Desk | None = None, *, quie
     desk = desk or Desk()
     wanted = None if target is None else desk.require_target(target)
     entries = desk.queue.entries(None if state == "all" else state, wanted)
+    gains = desk.gains()
     if not quiet:
         console = open_console(stderr=True)
-        console.print(_table(desk, entries))
+        console.print(_table(desk, entries, gains))
         console.print(_order_of(desk), markup=False, soft_wrap=True)
-    return {"order": _order_of(desk), "ideas": [desk.describe(entry) for entry in entries]}, 0
+    return {"order": _order_of(desk), "ideas": [desk.describe(entry, gains) for entry in entries]}, 0
 
 
 def show(idea_id: str) -> Answer:
@@ -127,10 +77,11 @@ def claim(
     assert entry.claim is not None
     console.print(foreign(f"{entry.idea.id} {entry.idea.target}: {entry.idea.text}"), soft_wrap=True)
     console.print(f"yours ({entry.claim.worker}) until {entry.claim.expires}", markup=False)
+    gains = desk.gains()
     negative = [e for e in desk.queue.entries("closed", entry.idea.target) if e.outcome and e.outcome.is_negative]
     for other in negative:
         console.print(foreign(f"tried before, {_told(other)}: {other.idea.text}"), soft_wrap=True)
-    return {"claimed": desk.describe(entry), "tried_before": [desk.describe(other) for other in negative]}, 0
+    return {"claimed": desk.describe(entry), "tried_before": [desk.describe(other, gains) for other in negative]}, 0
 
 
 def release(idea_id: str, worker: str | None) -> Answer:
@@ -161,50 +112,6 @@ def close(
     entry = desk.queue.close(idea_id, closed)
     open_console(stderr=True).print(f"closed {entry.idea.id}: {_told(entry)}", markup=False)
     return desk.describe(entry), 0
-
-
-def reported(speedup: float | None, low: float | None, high: float | None) -> Measured | None:
-    if speedup is None and low is None and high is None:
-        return None
-    if speedup is None or low is None or high is None or not 0 < low <= speedup <= high < 1e6:
-        raise UsageError(f"speedup={speedup} low={low} high={high}: give all three, 0 < low <= speedup <= high")
-    return Measured(low, "reporter", speedup, high)
-
-
-def judged_outcome(desk: Desk, target: str, candidate: str, claimed: str | None, worker: str, note: str) -> Outcome:
-    """What the ledger says of a candidate; an outcome that somebody claims must agree with it."""
-    desk.ledger.refresh()
-    lines = [
-        line
-        for kind in ("trial", "confirmation")
-        for line in desk.ledger.find(kind)
-        if candidate and line.body["candidate"].startswith(candidate)
-    ]
-    digests = {line.body["candidate"] for line in lines}
-    if len(digests) != 1:
-        raise UsageError(f"candidate={candidate!r}: {len(digests) or 'no'} judged candidates have such a digest here")
-    verdict = verdict_from_json(lines[-1].body["verdict"])
-    if verdict.target != target and Path(target).name != verdict.target:
-        raise UsageError(f"candidate={candidate!r} is for target {verdict.target!r}, the idea for {target!r}")
-    (digest,) = digests
-    found = outcome_of(verdict, desk.best_of(target, besides=digest), worker, note)
-    if claimed is not None and claimed != found.outcome:
-        raise UsageError(f"outcome={claimed!r}: the judge's verdict {verdict.status} makes it {found.outcome!r}")
-    return found
-
-
-def outcome_of(verdict: Verdict, before: float, worker: str, note: str, study: str | None = None) -> Outcome:
-    """The outcome that a verdict means where the best speedup was `before`."""
-    measured = None
-    if verdict.speedup is not None and verdict.low is not None and verdict.high is not None:
-        measured = Measured(verdict.low, "judge", verdict.speedup, verdict.high)
-    if measured is None or not (verdict.passed or verdict.status.value == "SLOWER"):
-        kind = "wrong" if not verdict.passed else "equal"
-        return Outcome(kind, worker, "", note or verdict.detail, None, before, verdict.digest, study)
-    is_faster = verdict.accepted and measured.low > before
-    is_slower = verdict.high is not None and verdict.high < before
-    kind = "faster" if is_faster else "slower" if is_slower else "equal"
-    return Outcome(kind, worker, "", note, measured, before, verdict.digest, study)
 
 
 def import_ideas(file: Path, author: str | None, *, force: bool) -> Answer:
@@ -249,7 +156,8 @@ def report() -> Answer:
     console.print(table)
     summary = _summary(rows)
     console.print(_told_summary(summary), markup=False, soft_wrap=True)
-    ideas = [{**desk.describe(entry), "kept_promise": kept_promise(entry)} for entry in rows]
+    gains = desk.gains()
+    ideas = [{**desk.describe(entry, gains), "kept_promise": kept_promise(entry)} for entry in rows]
     return {"ideas": ideas, "summary": summary}, 0
 
 
@@ -287,10 +195,10 @@ def _order_of(desk: Desk) -> str:
     )
 
 
-def _table(desk: Desk, entries: list[Entry]) -> Table:
+def _table(desk: Desk, entries: list[Entry], gains: Gains) -> Table:
     table = Table("idea", "target", "device", "predicts", "of a step", "state", "what", box=None)
     for entry in entries:
-        gain = desk.gain(entry)
+        gain = gains(entry)
         table.add_row(
             entry.idea.id,
             foreign(entry.idea.target),

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.cli.ideas import Desk, file_ideas
+from kernelsearch.cli.desk import Desk
+from kernelsearch.cli.ideas import file_ideas
 from kernelsearch.ideas.documents import read_folder
 from kernelsearch.ideas.library import words_of
 from kernelsearch.ideas.rules import extract

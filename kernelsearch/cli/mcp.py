@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kernelsearch.cli.ideas import Desk
+from kernelsearch.cli.desk import Desk
 from kernelsearch.cli.mcp_jobs import Jobs
 from kernelsearch.cli.require import require
 from kernelsearch.report.text import open_console

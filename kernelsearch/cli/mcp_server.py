@@ -15,6 +15,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from kernelsearch.cli import ideas
+from kernelsearch.cli.desk import Desk
 from kernelsearch.cli.mcp_jobs import Job, Jobs, Question
 from kernelsearch.cli.targets import describe
 from kernelsearch.dispatch.store import Store
@@ -57,7 +58,7 @@ def answering(tool: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[Ans
 class Tools:
     """The tools over one state folder; those that judge share `jobs`."""
 
-    def __init__(self, desk: ideas.Desk, jobs: Jobs) -> None:
+    def __init__(self, desk: Desk, jobs: Jobs) -> None:
         self.desk = desk
         self.jobs = jobs
 
@@ -262,7 +263,7 @@ def profile_of(verdict: Verdict) -> Answer:
     return {"candidate": verdict.digest, "status": verdict.status.value, "workloads": rows, "judging_s": judging}
 
 
-def make_server(desk: ideas.Desk, jobs: Jobs) -> MCPServer:
+def make_server(desk: Desk, jobs: Jobs) -> MCPServer:
     tools = Tools(desk, jobs)
     server = MCPServer("kernelsearch", instructions=INSTRUCTIONS)
     for tool in (

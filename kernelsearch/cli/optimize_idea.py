@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kernelsearch.cli.ideas import Answer, Desk, outcome_of, who
+from kernelsearch.cli.desk import Desk, who
+from kernelsearch.cli.idea_outcome import outcome_of
+from kernelsearch.cli.ideas import Answer
 from kernelsearch.cli.optimize import Request, starting_candidates
 from kernelsearch.cli.workplace import parse_seconds
 from kernelsearch.digest import digest_bytes

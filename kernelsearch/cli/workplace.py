@@ -18,8 +18,9 @@ from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
 from kernelsearch.errors import EnvironmentMissing, UsageError
 from kernelsearch.ledger import Ledger, Objects
+from kernelsearch.report.text import open_console
 from kernelsearch.sandbox.gpu.judge import GpuJudge
-from kernelsearch.sandbox.judge import Judge
+from kernelsearch.sandbox.judge import WAITING, Judge
 from kernelsearch.sandbox.languages import GPU_LANGUAGES
 from kernelsearch.spec import TargetFolder, Workload, library_path, target_names
 from kernelsearch.timing.allocator import keep_freed_memory
@@ -69,7 +70,7 @@ class Workplace:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
 
     def judge(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> Judge:
-        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn)
+        return Judge(folder, dtype, workloads, self.cache_dir, self.threads, turn=self.turn, on_gate=tell_waiting)
 
     def judge_for(
         self,
@@ -121,6 +122,12 @@ def gpu_environment() -> dict[str, str | None]:
         return {"device": device, "triton": triton_version()}
     except EnvironmentMissing:
         return {"device": device, "triton": None}
+
+
+def tell_waiting(gate: str) -> None:
+    """Says that a judgement has to wait for its turn; of the gates, nothing."""
+    if gate == WAITING:
+        open_console(stderr=True).print(f"waiting for {gate}", markup=False)
 
 
 def chosen_workloads(folder: TargetFolder, group: str | None, dtype: str) -> tuple[Workload, ...]:

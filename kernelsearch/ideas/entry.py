@@ -15,13 +15,16 @@ OUTCOMES = {
     "wrong": "does not compute the same, or cannot be built",
     "abandoned": "given up without a figure; the note says why",
 }
-# Who vouches for a figure: the ledger's own verdict, a kernel's provenance, a recorded study, or whoever closed it.
-VOUCHERS = ("judge", "provenance", "study", "reporter")
+MAXIMUM_NOTE = 2000
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Speedup against the baseline with its interval; `low` alone where only that was recorded."""
+    """Speedup against the baseline with its interval; `low` alone where only that was recorded.
+
+    `by` is who vouches for it: "judge", the ledger's own verdict; "provenance", an accepted kernel's; "study", a
+    recorded one; "reporter", whoever closed the idea.
+    """
 
     low: float
     by: str
@@ -48,6 +51,8 @@ class Outcome:
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
             raise UsageError(f"outcome={self.outcome!r}: choose from {', '.join(OUTCOMES)}")
+        if len(self.note) > MAXIMUM_NOTE:
+            raise UsageError(f"note of {len(self.note)} characters: at most {MAXIMUM_NOTE}")
 
     @property
     def is_negative(self) -> bool:

@@ -83,12 +83,12 @@ def expected_gain(idea: Idea, shares: Shares, best: float = 1.0) -> float | None
 
 
 def by_gain(shares: Shares, best: Mapping[str, float]) -> Order:
-    """The largest expected gain first; ideas without one behind them, in the order of filing."""
+    """The largest expected gain first; then ideas whose gain is unknown, in the order of filing; last what gains 0."""
 
     def order(entries: Iterable[Entry]) -> list[Entry]:
-        def key(entry: Entry) -> tuple[bool, float, int]:
+        def key(entry: Entry) -> tuple[int, float, int]:
             gain = expected_gain(entry.idea, shares, best.get(entry.idea.target, 1.0))
-            return gain is None, -(gain or 0.0), entry.number
+            return 1 if gain is None else 0 if gain > 0 else 2, -(gain or 0.0), entry.number
 
         return sorted(entries, key=key)
 

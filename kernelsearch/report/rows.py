@@ -147,7 +147,8 @@ def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
     best: dict[str, _Contestant] = {}
     for trial in trials:
         context, verdict = trial.body["context"], trial.body["verdict"]
-        last_context[verdict["target"], verdict["dtype"], name_workloads(settings.get(context, {}))] = context
+        timed = {"workloads": [{"name": measured["workload"]} for measured in verdict["measurements"]]}  # no study
+        last_context[verdict["target"], verdict["dtype"], name_workloads(settings.get(context, timed))] = context
         again = confirmed.get((trial.body["candidate"], context))
         contestant = _Contestant(trial, again or verdict, again is not None)
         if _is_timed(contestant.verdict) and (context not in best or contestant.rank > best[context].rank):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kernelsearch.cli import optimize_idea
-from kernelsearch.cli.ideas import Desk
+from kernelsearch.cli.desk import Desk
 from kernelsearch.cli.optimize import Request
 from kernelsearch.digest import digest_bytes
 from kernelsearch.errors import Infrastructure, UsageError

@@ -37,8 +37,13 @@ def test_there_is_no_gain_to_tell_for_another_device_or_dtype_or_an_unmeasured_t
 
 
 def test_a_small_gain_on_a_large_share_comes_before_a_large_gain_on_a_small_one():
-    entries = [Entry(idea("2x", "mix_norm"), 0), Entry(idea("3x", "relu2"), 1), Entry(idea("1.5x"), 2)]
-    assert [e.idea.target for e in by_gain(SHARES, {})(entries)] == ["attention", "relu2", "mix_norm"]
+    entries = [Entry(idea("3x", "relu2"), 0), Entry(idea("1.5x"), 1)]
+    assert [e.number for e in by_gain(SHARES, {})(entries)] == [1, 0]
+
+
+def test_an_unknown_gain_comes_before_none():
+    entries = [Entry(idea("2x", against="baseline"), 0), Entry(idea("2x", "mix_norm"), 1)]
+    assert [e.number for e in by_gain(SHARES, {"attention": 3.0})(entries)] == [1, 0]
 
 
 def test_shares_are_read_as_they_were_written(tmp_path):

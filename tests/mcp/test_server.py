@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("mcp")
 from mcp import Client
 
-from kernelsearch.cli.ideas import Desk
+from kernelsearch.cli.desk import Desk
 from kernelsearch.cli.mcp_jobs import MAXIMUM_SOURCE_BYTES, MAXIMUM_WAITING, Jobs, Question
 from kernelsearch.cli.mcp_server import make_server
 from kernelsearch.spec import library_path
@@ -18,7 +18,8 @@ from kernelsearch.spec import library_path
 VERDICT = json.loads((library_path() / "relu2/accepted/cpu-cpp-float32/provenance.json").read_text())["verdict"]
 # Stands in for `kernelsearch check`: notes when it runs, tells two gates, and answers what the source says.
 STAND_IN = """
-import json, sys, time
+import json, os, sys, time
+open(sys.argv[1] + ".pid", "w").write(str(os.getpid()))
 source = open(sys.argv[2]).read()
 log = open(sys.argv[1], "a")
 log.write("begin\\n"); log.flush()
@@ -131,13 +132,14 @@ def test_a_judgement_that_broke_says_how_and_the_next_one_runs(server):
     assert "it broke" in broken["error"]
 
 
-def test_a_job_can_be_cancelled(server):
+def test_a_cancelled_job_leaves_no_process(server, home):
     async def run():
         async with Client(server) as client:
             job = answer(await client.call_tool("evaluate", {"target": "relu2", "source": "slow", "wait_s": 1}))
             return answer(await client.call_tool("cancel", {"job_id": job["job_id"]}))
 
     assert asyncio.run(run())["state"] == "cancelled"
+    assert not Path("/proc", (home / "log.pid").read_text()).exists()
 
 
 def test_no_more_than_so_many_judgements_wait(home, monkeypatch):

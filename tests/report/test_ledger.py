@@ -6,7 +6,8 @@ import pytest
 from kernelsearch.errors import CorruptState, UsageError
 from kernelsearch.ledger import Ledger, Objects
 from kernelsearch.report import render_ledger, report_ledger, write_markdown
-from kernelsearch.search import Budget, FileProposer, Trial, run_study
+from kernelsearch.search import Budget, FileProposer, Trial, run_study, trial_body
+from kernelsearch.spec import Measurement
 from tests.report.conftest import make_trial, show
 
 CONTEXT = {"target": "attention", "dtype": "float32", "workloads": [{"name": "tiny/full"}, {"name": "tiny/window"}]}
@@ -32,6 +33,15 @@ def test_the_best_of_a_target_is_the_highest_lower_end(tmp_path):
     assert [(row.target, row.workloads, row.tunables, row.low) for row in report.best] == [
         ("attention", "tiny", {"BLOCK": 16}, 1.4)
     ]
+
+
+def test_a_single_check_is_named_by_the_workloads_it_timed(tmp_path):
+    trial = make_trial(8, 1.2)
+    measured = Measurement("tiny/full", "float32", "forward", 1.3, 1.2, 1.4, 1.0, 1.3, 0.5, 0.01, 9, 1.0)
+    verdict = replace(trial.verdict, measurements=(measured,))
+    body = trial_body(trial.candidate, verdict, "source", "a context", "check", None)
+    Ledger(tmp_path / "ledger.jsonl").append("trial", body)
+    assert [row.workloads for row in report_ledger(tmp_path / "ledger.jsonl").best] == ["tiny"]
 
 
 def test_figures_of_an_older_contract_do_not_compete(tmp_path):

@@ -27,6 +27,23 @@ def test_a_passing_verdict_names_its_domain_and_its_measurements(judge, candidat
     assert verdict.measurements[0].low <= verdict.measurements[0].speedup <= verdict.measurements[0].high
 
 
+def test_screening_passes_without_a_claim_and_tells_its_gates(judge, candidate):
+    told = []
+    verdict = replace(judge, on_gate=told.append).screen(candidate(HONEST))
+    assert (verdict.passed, verdict.accepted, verdict.measurements) == (True, False, ())
+    assert "neither proven" in verdict.detail
+    assert told == [gate.name for gate in verdict.gates]
+    assert "ladder" in told
+    assert "soak" not in told
+
+
+def test_screening_refuses_with_a_counterexample(judge, candidate):
+    source, statuses = WRONG["first element missing"]
+    verdict = judge.screen(candidate(source))
+    assert verdict.status in statuses
+    assert verdict.counterexample
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_candidates_end_in_the_verdict_they_earn(judge, candidate, name):
     source, statuses = WRONG[name]
