@@ -13,6 +13,7 @@ LAYERS = (
     ("spec",),
     ("build", "verify", "timing", "ledger"),
     ("sandbox", "dispatch", "search", "importer"),
+    ("compare",),
     ("scorecard",),
     ("report",),
     ("cli",),

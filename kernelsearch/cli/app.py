@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from kernelsearch.cli import commands_evidence, commands_search, commands_training
+from kernelsearch.cli import commands_continuous, commands_evidence, commands_search, commands_training
 from kernelsearch.errors import KernelSearchError
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ for command in (
     commands_training.train,
     commands_training.race,
     commands_training.run,
+    commands_continuous.compare,
     commands_evidence.report,
     commands_evidence.verify,
     commands_evidence.scorecard,

@@ -6,8 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kernelsearch.report.markdown import fold, markdown_table
 from kernelsearch.report.rows import BestRow, LedgerReport, StudyRow
-from kernelsearch.report.text import count, foreign, format_interval, format_ratio, shown
+from kernelsearch.report.text import count, foreign, format_interval, format_ratio
 
 BEST_TITLES = ("target", "dtype", "workloads", "kernel", "language", "speedup", "accepted", "confirmed", "judged")
 STUDY_TITLES = ("started", "target", "dtype", "workloads", "proposers", "trials", "judged", "best low", "ended")
@@ -24,13 +25,22 @@ def render_ledger(report: LedgerReport) -> RenderableType:
 
 
 def write_markdown(report: LedgerReport) -> str:
-    """The same as Markdown."""
-    parts = ["# kernelsearch report", summarise_ledger(report)]
+    """The same as Markdown, for a step summary or a comment: what was found first, the studies folded."""
+    parts = ["# kernelsearch report", answer_ledger(report), summarise_ledger(report)]
     if report.best:
-        parts += ["## Best of each target", _markdown_table(BEST_TITLES, [best_cells(row) for row in report.best])]
+        parts += ["## Best of each target", markdown_table(BEST_TITLES, [best_cells(row) for row in report.best])]
     if report.studies:
-        parts += ["## Studies", _markdown_table(STUDY_TITLES, [study_cells(row) for row in report.studies])]
+        studies = markdown_table(STUDY_TITLES, [study_cells(row) for row in report.studies])
+        parts.append(fold(f"Studies ({len(report.studies)})", studies))
     return "\n\n".join(parts) + "\n"
+
+
+def answer_ledger(report: LedgerReport) -> str:
+    """The verdict in one line: how many targets have a kernel that is proven faster."""
+    won = {row.target for row in report.best if row.is_accepted}
+    searched = {row.target for row in report.best}
+    faster = f"Proven faster: {', '.join(sorted(won))}" if won else "No kernel is proven faster yet"
+    return f"**{faster}** ({len(won)} of {count(len(searched), 'target', 'targets')} with a timed kernel)."
 
 
 def summarise_ledger(report: LedgerReport) -> str:
@@ -60,16 +70,3 @@ def _table(titles: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
     for cells in rows:
         table.add_row(*[foreign(cell) for cell in cells])
     return table
-
-
-def _markdown_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in cells) + " |" for cells in lines)
-
-
-def _markdown_cell(text: str) -> str:
-    """One table cell: no line end, pipe, tag or link in a file name ends the cell or becomes markup."""
-    plain = " ".join(shown(text).split())
-    for mark in "\\`|*_[]":
-        plain = plain.replace(mark, "\\" + mark)
-    return plain.replace("&", "&amp;").replace("<", "&lt;")

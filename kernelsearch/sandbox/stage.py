@@ -87,6 +87,19 @@ class Stage:
                 for name, source in (base.output_gradients or {}).items():
                     kept = self._gradients[index].setdefault(name, torch.empty_like(source))
                     self._vary_into(kept, source, fraction, offset)
+        self._make_ready(indices)
+
+    def refresh_like(self, other: "Stage", indices: Sequence[int], theirs: Sequence[int]) -> None:
+        """For these slots the inputs and hidden output gradients that `other` has in its slots `theirs`."""
+        for index, there in zip(indices, theirs, strict=True):
+            for name in (t.name for t in self.entry.inputs):
+                self.slots[index][name].copy_(other.initial[there].get(name, other.slots[there][name]))
+            for name, gradient in other._gradients[there].items():
+                self._gradients[index].setdefault(name, torch.empty_like(gradient)).copy_(gradient)
+        self._make_ready(indices)
+
+    def _make_ready(self, indices: Sequence[int]) -> None:
+        for index in indices:
             for name, initial in self.initial[index].items():
                 initial.copy_(self.slots[index][name])
         self.hide({*self._touched, *indices})
