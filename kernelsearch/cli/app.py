@@ -29,6 +29,8 @@ for command in (
     commands_training.race,
     commands_training.run,
     commands_continuous.compare,
+    commands_continuous.bisect,
+    commands_continuous.history,
     commands_evidence.report,
     commands_evidence.verify,
     commands_evidence.scorecard,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kernelsearch.cli.options import Dtype, DtypeOption, Json, Threads, Workload, finish
+from kernelsearch.cli.options import BenchmarkAction, Dtype, DtypeOption, Json, JUnit, Threads, Workload, finish
 
 
 class Noisy(StrEnum):
@@ -33,10 +33,8 @@ def compare(
     repo: Repository = Path(),
     kernels: Kernels = "kernels",
     markdown: Annotated[Path | None, typer.Option(help="Write a step summary or comment to this file.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
-    benchmark_action: Annotated[
-        Path | None, typer.Option(help="Write what github-action-benchmark reads to this file.")
-    ] = None,
+    junit: JUnit = None,
+    benchmark_action: BenchmarkAction = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -61,3 +59,40 @@ def compare(
         benchmark_action,
     )
     finish(*command.run(request), as_json)
+
+
+def bisect(
+    target: Annotated[str, typer.Argument(help="The target whose kernel became slower.")],
+    good: Annotated[str, typer.Option(help="A commit at which it was fast.")],
+    bad: Annotated[str, typer.Option(help="A later commit at which it is slow.")] = "HEAD",
+    workload: Workload = None,
+    dtype: DtypeOption = Dtype.FP32,
+    tolerance: Tolerance = 2.5,
+    meetings: Meetings = 5,
+    repo: Repository = Path(),
+    kernels: Kernels = "kernels",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Find the commit at which a kernel became slower, each compared with the good one. Status 0 if one was found."""
+    from kernelsearch.cli import bisect as command
+
+    request = command.Request(
+        target, good, bad, workload, dtype.long, tolerance / 100, meetings, repo, kernels, threads
+    )
+    finish(*command.run(request), as_json)
+
+
+def history(
+    results: Annotated[Path, typer.Argument(help="Folder with a folder of result files for each device.")] = Path(
+        "bench/results"
+    ),
+    target: Annotated[list[str] | None, typer.Option(help="Show these only: targets; tiny, d4, ... of steps.")] = None,
+    git: Annotated[bool, typer.Option("--git/--no-git", help="Also earlier contents of the files, from git.")] = True,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ratios to the baseline over dates, commits and machines, from the result files; devices are never mixed."""
+    from kernelsearch.cli import history as command
+
+    finish(*command.run(results, tuple(target or ()), markdown, from_git=git), as_json)

@@ -5,16 +5,20 @@ from typing import Annotated
 
 import typer
 
-from kernelsearch.cli.options import Json, Threads, finish
+from kernelsearch.cli.options import BenchmarkAction, Json, JUnit, Threads, finish
 
 
 def report(
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown to this file.")] = None,
+    junit: JUnit = None,
+    benchmark_action: BenchmarkAction = None,
     as_json: Json = False,
 ) -> None:
     """What the ledger holds: studies, verdicts, the best kernel of each target."""
+    from kernelsearch.cli import export
     from kernelsearch.cli import report as command
 
+    export.write(junit, benchmark_action)
     finish(*command.run(markdown), as_json)
 
 

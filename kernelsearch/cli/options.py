@@ -3,6 +3,7 @@
 import json
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,9 @@ Shadow = Annotated[
     float | None, typer.Option(help="Compute this share of the calls again, exactly; a wrong kernel is dropped.")
 ]
 UntilBpb = Annotated[float | None, typer.Option(help="Validation bits per byte to reach (default: calibrated).")]
+
+JUnit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")]
+BenchmarkAction = Annotated[Path | None, typer.Option(help="Write what github-action-benchmark reads to this file.")]
 
 
 def finish(result: dict[str, Any], status: int, as_json: bool) -> None:

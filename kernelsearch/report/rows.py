@@ -13,7 +13,7 @@ from typing import Any
 
 from kernelsearch.digest import digest
 from kernelsearch.ledger import Line, read_lines
-from kernelsearch.spec import Value
+from kernelsearch.spec import Value, Verdict, verdict_from_json
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,14 @@ def report_ledger(path: Path) -> LedgerReport:
         studies=_studies(lines, trials),
         best=_best(lines, trials),
     )
+
+
+def best_verdicts(path: Path) -> tuple[Verdict, ...]:
+    """The first verdict, gates and all, of each target's best kernel (report_ledger)."""
+    lines = list(read_lines(path))
+    trials = [line for line in lines if line.kind == "trial"]
+    verdicts = {(line.body["candidate"], line.time): line.body["verdict"] for line in trials}
+    return tuple(verdict_from_json(verdicts[row.candidate, row.time]) for row in _best(lines, trials))
 
 
 def name_workloads(settings: Mapping[str, Any]) -> str:
