@@ -2,7 +2,7 @@
 
 A folder of results has a folder for each device, with files `DATE-NAME.json` as the commands write them. Only ratios
 to a baseline that was measured in the same run are kept: absolute times of two runs differ by more than most changes.
-Two runs' ratios may still differ by more than their intervals, which cover one run only; `kernelsearch compare` decides.
+Two runs' ratios may differ by more than their intervals say, which cover one run only; `kernelsearch compare` decides.
 """
 
 import json
