@@ -104,6 +104,9 @@ class Comparison:
         timed = sum(bool(row.timings) for row in self.rows)
         same = sum(row.change is Change.SAME for row in self.rows)
         counted = f"{timed} timed, {same} unchanged and not timed, {len(self.rows) - timed - same} other"
+        unclear = sum(any(t.decision.outcome is Outcome.NOISY for t in row.timings) for row in self.rows)
+        if self.holds and unclear:
+            return f"No kernel was seen slower by more than {self.tolerance:.1%}; {unclear} too noisy ({counted})."
         if self.holds:
             return f"No kernel is slower by more than {self.tolerance:.1%} ({counted})."
         return f"{len(self.failures)} of {len(self.rows)} kernels fail the gate ({counted})."

@@ -85,7 +85,10 @@ def read_side(text: str | None, place: Place) -> Side:
 def resolve_commit(repository: Path, text: str) -> str:
     done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
     if done.returncode:
-        raise UsageError(f"{text!r} is neither a path nor a commit of the repository at {repository}")
+        raise UsageError(
+            f"{text!r} is neither a path nor a commit of the repository at {repository.resolve()}; "
+            "a shallow clone lacks older commits until they are fetched"
+        )
     return done.stdout.decode().strip()
 
 

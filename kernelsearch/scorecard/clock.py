@@ -16,13 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from kernelsearch.compare.duel import Duel
 from kernelsearch.digest import digest
-from kernelsearch.sandbox.contenders import TimedCandidate
-from kernelsearch.sandbox.contest import WINDOW_S
-from kernelsearch.sandbox.execution import Execution
-from kernelsearch.sandbox.stage import Stage
-from kernelsearch.spec import Candidate, TargetFolder, read_candidate
-from kernelsearch.timing.clock import Effort, measure
+from kernelsearch.spec import TargetFolder, read_candidate
+from kernelsearch.timing.clock import Effort
 from kernelsearch.timing.statistics import is_faster, noise, weighted_speedup
 
 PLANTED = Path(__file__).parent / "planted"
@@ -50,55 +47,21 @@ class Decisions:
         return asdict(self)
 
 
-class Duel:
-    """Two runners of the planted kernel with inputs alike."""
+def planted_duel(gain: int, cache_dir: Path, threads: int, rng: np.random.Generator) -> Duel:
+    """Two runners of the planted kernel, the first with the gain."""
+    folder = TargetFolder(PLANTED)
+    source = read_candidate("planted", "cpp", (PLANTED / "kernel.cpp").read_text(), "scorecard")
+    (workload,) = folder.workloads(None, "float32")
+    sides = (source.bind(WORK=WORK[gain]), source.bind(WORK=WORK[0]))
+    return Duel(folder, workload, sides, cache_dir=cache_dir, threads=threads, rng=rng)
 
-    def __init__(self, gain: int, cache_dir: Path, threads: int, rng: np.random.Generator) -> None:
-        self._rng = rng
-        folder = TargetFolder(PLANTED)
-        source = read_candidate("planted", "cpp", (PLANTED / "kernel.cpp").read_text(), "scorecard")
-        self._stages: list[Stage] = []
-        self._sides: list[TimedCandidate] = []
-        for candidate in (source.bind(WORK=WORK[gain]), source.bind(WORK=WORK[0])):
-            self._add_side(folder, candidate, cache_dir, threads)
-        self._calls = 1
-        self._refresh()
-        one = min(side.window() for side in self._sides)
-        self._calls = min(self._stages[0].most_calls, max(1, round(WINDOW_S / one)))
 
-    def close(self) -> None:
-        for stage, side in zip(self._stages, self._sides, strict=True):
-            stage.detach()
-            side.execution.session.close()
-
-    def decide(self, effort: Effort) -> tuple[bool, float]:
-        """Whether a verdict would call the first side faster, and the median ratio it saw."""
-        samples = measure(self._sides[0], self._sides[1], self._refresh, lambda: None, effort, self._rng)
-        interval = weighted_speedup([samples], [1.0], [1.0], self._rng)
-        won = is_faster(interval, [samples], noise(samples, self._rng))
-        return won, float(np.exp(np.median(samples.log_ratios())))
-
-    def _add_side(self, folder: TargetFolder, candidate: Candidate, cache_dir: Path, threads: int) -> None:
-        (workload,) = folder.workloads(None, "float32")
-        stage = Stage(folder, workload, (), self._rng)
-        execution = Execution(
-            folder.target,
-            candidate,
-            "float32",
-            region_bytes=stage.region_bytes,
-            cache_dir=cache_dir,
-            threads=threads,
-            rng=self._rng,
-        )
-        stage.attach(execution.session)
-        self._stages.append(stage)
-        self._sides.append(TimedCandidate(stage, execution, threads))
-
-    def _refresh(self) -> None:
-        for stage, side in zip(self._stages, self._sides, strict=True):
-            indices = stage.draw(self._calls)
-            stage.refresh(indices)
-            side.load(indices)
+def decide(duel: Duel, effort: Effort, rng: np.random.Generator) -> tuple[bool, float]:
+    """Whether a verdict would call the first side faster, and the median ratio it saw."""
+    samples = duel.measure(effort)
+    interval = weighted_speedup([samples], [1.0], [1.0], rng)
+    won = is_faster(interval, [samples], noise(samples, rng))
+    return won, float(np.exp(np.median(samples.log_ratios())))
 
 
 @dataclass(frozen=True)
@@ -134,16 +97,14 @@ def measure_decisions(
     rows = _read(setting.journal, setting.key(dial))[:decisions]
     with busy_neighbour() if dial.is_busy else nullcontext():
         while len(rows) < decisions:
-            duel = Duel(dial.gain, setting.cache_dir, setting.threads, np.random.default_rng())
-            try:
+            rng = np.random.default_rng()
+            with planted_duel(dial.gain, setting.cache_dir, setting.threads, rng) as duel:
                 for _ in range(min(REUSED, decisions - len(rows))):
                     started = time.monotonic()
-                    won, ratio = duel.decide(setting.effort)
+                    won, ratio = decide(duel, setting.effort, rng)
                     rows.append({"won": won, "ratio": ratio, "seconds": time.monotonic() - started})
                     _append(setting.journal, setting.key(dial), rows[-1])
                     on_decision(len(rows), sum(row["won"] for row in rows))
-            finally:
-                duel.close()
     low, middle, high = (float(q) for q in np.quantile([row["ratio"] for row in rows], (0.05, 0.5, 0.95)))
     called_faster = sum(row["won"] for row in rows)
     return Decisions(

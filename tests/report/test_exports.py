@@ -9,8 +9,15 @@ from kernelsearch.compare.decision import Meeting, decide
 from kernelsearch.compare.pairs import Change
 from kernelsearch.compare.result import Comparison, Row, Timing
 from kernelsearch.report.comparison import write_comparison
-from kernelsearch.report.exports import write_benchmark_action, write_junit, write_verdicts_junit
+from kernelsearch.report.exports import (
+    write_benchmark_action,
+    write_junit,
+    write_ledger_benchmark_action,
+    write_verdicts_junit,
+)
+from kernelsearch.report.rows import best_verdicts, report_ledger
 from tests.report.conftest import make_trial
+from tests.report.test_ledger import write_study
 
 
 def row(*ratios: float, kernel: str = "cpu-cpp-float32", verdict=None, is_quiet: bool = True) -> Row:
@@ -50,6 +57,17 @@ def test_a_refused_kernel_names_its_counterexample_in_junit():
     text = write_verdicts_junit([make_trial(8, None).verdict])
     assert statuses(text) == ["passed", "failure"]
     assert "B=1 T=3" in text
+
+
+def test_noise_that_passes_is_still_said():
+    assert "1 too noisy" in comparison(row(1.0, 1.06), is_noise_failure=False).summary
+
+
+def test_a_ledger_s_best_kernels_are_exported_with_their_gates(tmp_path):
+    ledger = write_study(tmp_path, make_trial(8, 1.2), make_trial(16, None))
+    assert statuses(write_verdicts_junit(best_verdicts(ledger))) == ["passed", "passed"]
+    (entry,) = json.loads(write_ledger_benchmark_action(report_ledger(ledger)))
+    assert (entry["name"], entry["value"], entry["range"]) == ("attention tiny float32", 1.25, "[1.200, 1.300]")
 
 
 def test_github_action_benchmark_gets_the_ratio_with_its_interval():

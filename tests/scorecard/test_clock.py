@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from kernelsearch.scorecard.clock import Dial, Duel, Setting, busy_neighbour, measure_decisions
+from kernelsearch.scorecard.clock import Dial, Setting, busy_neighbour, measure_decisions, planted_duel
 from kernelsearch.timing.clock import LONGEST_WAIT, Effort
 
 QUICK = Effort(seconds=0.0, minimum_rounds=8, maximum_rounds=8, patience=0.0)
@@ -38,13 +38,11 @@ def test_other_gains_are_other_counts(setting):
 
 def test_threads_that_wait_for_a_core_are_noticed(setting):
     """As many busy programs as cores, and one more."""
-    duel = Duel(0, setting.cache_dir, 1, np.random.default_rng())
-    with ExitStack() as neighbours:
+    with ExitStack() as neighbours, planted_duel(0, setting.cache_dir, 1, np.random.default_rng()) as duel:
         for _ in range(len(os.sched_getaffinity(0)) + 1):
             neighbours.enter_context(busy_neighbour())
-        duel._refresh()
-        waited = [side.window() and side.waited for side in duel._sides for _ in range(5)]
-    duel.close()
+        duel.refresh()
+        waited = [side.window() and side.waited for side in duel.sides for _ in range(5)]
     assert max(waited) > LONGEST_WAIT
 
 
