@@ -1,12 +1,29 @@
 """Finds faster kernels for training hot paths and proves them equal."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kernelsearch.spec.declaration import target
 
 if TYPE_CHECKING:
+    from kernelsearch.custom.load import Swapped
     from kernelsearch.dispatch.upstream.install import Patches
+
+__all__ = ("apply", "load", "target")
+
+
+def load(function: "str | Callable[..., Any]", *, state: str | Path | None = None) -> "Swapped":
+    """A declared function (FILE.py:NAME, or the function itself) with the kernels accepted for it.
+
+    Calls outside what was verified run the function itself and are counted: `report()`. `state` defaults to
+    KERNELSEARCH_HOME, or .kernelsearch here. docs/tutorial.md
+    """
+    from kernelsearch.custom.load import load  # torch takes seconds to import
+
+    return load(function, state=state or os.environ.get("KERNELSEARCH_HOME") or ".kernelsearch")
 
 
 def apply(

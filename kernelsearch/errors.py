@@ -33,3 +33,7 @@ class Infrastructure(KernelSearchError):
     """Our own machinery failed: no verdict about a candidate may follow from it."""
 
     exit_status = 3
+
+
+class OutsideDomain(Exception):
+    """A call that a kernel was not verified for: caught by the callable around it, which counts the reason given."""

@@ -13,7 +13,7 @@ LAYERS = (
     ("spec",),
     ("build", "verify", "timing", "ledger"),
     ("sandbox", "dispatch", "search", "importer"),
-    ("scorecard",),
+    ("scorecard", "custom"),
     ("report",),
     ("cli",),
     ("__main__",),

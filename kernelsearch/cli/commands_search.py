@@ -66,16 +66,18 @@ def check(
 
 
 def import_(
-    kind: Annotated[str, typer.Argument(help="What the file is: kernelbench.")],
-    file: Annotated[Path, typer.Argument(help="A problem: class Model, get_inputs(), get_init_inputs().")],
-    out: Annotated[Path | None, typer.Option(help="Folder to make (default: the problem's name, here).")] = None,
+    kind: Annotated[str, typer.Argument(help="What it is: kernelbench or function.")],
+    file: Annotated[
+        str, typer.Argument(help="A problem (class Model, get_inputs(), get_init_inputs()), or FILE.py:NAME.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder to make (default: its name, here).")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another size for a constant of the file: NAME=VALUE.")
     ] = None,
     timeout: Annotated[str, typer.Option(help="Give up after this time, such as 90s or 10m.")] = "5m",
     as_json: Json = False,
 ) -> None:
-    """Make a target from a KernelBench problem. This executes the problem's file: read it first."""
+    """Make a target from a KernelBench problem or a function. This executes the file: read it first."""
     from kernelsearch.cli import import_ as command
 
     finish(*command.run(kind, file, out, tuple(set_ or ()), timeout), as_json)
@@ -85,9 +87,12 @@ def targets(
     action: Annotated[str, typer.Argument(help="list or show.")] = "list",
     target: Annotated[str | None, typer.Argument(help="Which target to show.")] = None,
     abi: Annotated[bool, typer.Option("--abi", help="Only the functions that a candidate must export.")] = False,
+    skeleton: Annotated[
+        Path | None, typer.Option(help="Also write a source with these functions, to be filled in, to this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the targets, or show the contract of one."""
     from kernelsearch.cli import targets as command
 
-    finish(*command.run(action, target, abi_only=abi), as_json)
+    finish(*command.run(action, target, abi_only=abi, skeleton=skeleton), as_json)

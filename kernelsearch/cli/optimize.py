@@ -95,8 +95,15 @@ def starting_candidates(folder: TargetFolder, language: str, files: tuple[Path, 
     seeds = [read_candidate(name, language, text, stem) for stem, text in folder.seeds(language).items()]
     seeds += [given_candidate(name, language, file) for file in files]
     if not seeds:
-        raise UsageError(f"target={name!r} has no {language} seeds: give a source with --candidate FILE")
+        raise UsageError(f"target={name!r} has no {language} source to start from: {ways_to_start()}")
     return seeds
+
+
+def ways_to_start() -> str:
+    """How to give a search something to start from."""
+    ways = ["give one with --candidate FILE (`kernelsearch targets show TARGET --skeleton FILE` writes one to fill in)"]
+    ways += [f"have it written by --proposer {name}" for name in ("llm", "command") if name in PROPOSERS]
+    return ", or ".join(ways)
 
 
 def given_candidate(target: str, language: str, path: Path) -> Candidate:

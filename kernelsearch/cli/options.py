@@ -35,7 +35,9 @@ class Which(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
-TargetName = Annotated[str, typer.Argument(help="A target's name, or the folder of your own target.")]
+TargetName = Annotated[
+    str, typer.Argument(help="A target's name, your own function as FILE.py:NAME, or a target's folder.")
+]
 DtypeOption = Annotated[Dtype, typer.Option(help="Number format of the tensors.")]
 Workload = Annotated[str | None, typer.Option(help="Shapes to time: a group such as tiny, or one name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for every contender (default: all cores).")]

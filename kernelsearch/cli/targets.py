@@ -1,17 +1,19 @@
 """`kernelsearch targets`: the list, and the contract of one."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from kernelsearch.build.abi import describe_abi
+from kernelsearch.build.abi import describe_abi, functions
+from kernelsearch.cli.own import find_folder
+from kernelsearch.cli.workplace import find_state_dir
 from kernelsearch.errors import UsageError
 from kernelsearch.spec import (
     Entry,
     TargetFolder,
     TensorSpec,
-    find_target,
     library_path,
     read_candidate,
     target_names,
@@ -19,21 +21,37 @@ from kernelsearch.spec import (
 )
 
 
-def run(action: str, name: str | None, *, abi_only: bool) -> tuple[dict[str, Any], int]:
+def run(action: str, name: str | None, *, abi_only: bool, skeleton: Path | None = None) -> tuple[dict[str, Any], int]:
     if action not in ("list", "show"):
         raise UsageError(f"action={action!r}: use `kernelsearch targets` or `kernelsearch targets show TARGET`")
     if action == "list":
         return _list(), 0
     if name is None:
         raise UsageError("target is missing: `kernelsearch targets show TARGET`")
-    folder = find_target(name, library_path())
+    folder = find_folder(name, library_path(), find_state_dir())
     shown = describe(folder)
+    if skeleton is not None:
+        write_skeleton(folder, skeleton)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if abi_only:
         console.print(shown["abi"], markup=False)
     else:
         _print(console, folder, shown)
     return shown, 0
+
+
+def write_skeleton(folder: TargetFolder, file: Path) -> None:
+    """A source that compiles, with every function empty; an existing file is left alone."""
+    parts = [f"// {folder.target.name}: {folder.target.summary}. Row-major tensors; see docs/tutorial.md."]
+    for function in functions(folder.target, ""):
+        arguments = ", ".join(argument.declaration for argument in function.arguments)
+        unused = " ".join(f"(void){argument.name};" for argument in function.arguments)
+        parts.append(f'\nextern "C" void {function.symbol}({arguments}) {{\n    {unused}\n}}')
+    try:
+        with file.open("x") as stream:
+            stream.write("\n".join(parts) + "\n")
+    except FileExistsError:
+        raise UsageError(f"skeleton={str(file)!r}: exists already; name another file") from None
 
 
 def _list() -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from kernelsearch.cli.own import find_folder
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import Store
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger import Ledger, Objects
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.spec import TargetFolder, Workload, find_target, library_path, target_names
+from kernelsearch.spec import TargetFolder, Workload, library_path, target_names
 from kernelsearch.timing.allocator import keep_freed_memory
 from kernelsearch.timing.environment import describe_environment
 
@@ -53,7 +54,7 @@ class Workplace:
         return Store(self.library, self.state_dir)
 
     def target(self, name: str) -> TargetFolder:
-        return find_target(name, self.library)
+        return find_folder(name, self.library, self.state_dir)
 
     def folders(self) -> list[TargetFolder]:
         return [TargetFolder(self.library / name) for name in target_names(self.library)]
@@ -76,14 +77,19 @@ class Workplace:
         }
 
 
+def find_state_dir() -> Path:
+    """$KERNELSEARCH_HOME, or .kernelsearch here."""
+    return Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
+
+
 def open_workplace(threads: int | None) -> Workplace:
-    """The state folder ($KERNELSEARCH_HOME, or .kernelsearch here), and this process made ready for measuring."""
+    """The state folder and this process made ready for measuring."""
     cores = len(os.sched_getaffinity(0))
     if threads is not None and threads > cores:
         raise UsageError(f"threads={threads}: this machine gives this process {cores} cores")
     tuned = keep_freed_memory()
     torch.set_num_threads(threads or cores)
-    state = Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
+    state = find_state_dir()
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError as error:

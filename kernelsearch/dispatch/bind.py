@@ -27,15 +27,11 @@ from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.operators import REMEMBERED_SHAPES, Launches, Operators, forward_call, register
 from kernelsearch.dispatch.shadow import Shadow, Watched
 from kernelsearch.dispatch.store import Accepted, Store
-from kernelsearch.errors import BuildError
+from kernelsearch.errors import BuildError, OutsideDomain
 from kernelsearch.spec import Entry, TargetFolder, saved_tensors
 
 TRACED = "while tracing: "
 STOPPED = "stopped by shadow mode"
-
-
-class OutsideDomain(Exception):
-    """Raised by a kernel's guards, caught by the callable around them; the argument is the reason."""
 
 
 @dataclass(frozen=True)

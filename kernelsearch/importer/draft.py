@@ -50,7 +50,11 @@ def make_draft(problem: Problem, name: str, settings: Mapping[str, int], survey:
     sizes_of_fixed = {axis: int(axis[1:]) for axis in fixed}
     return Draft(
         name=name,
-        origin=problem.name,
+        origin=problem.function or problem.name,
+        kind=problem.kind,
+        gradients=tuple(
+            names["argument", i] for i, n in enumerate(instance.argument_names()) if n in problem.gradients
+        ),
         axes=(*survey.axes.values(), *(Axis(a, minimum=n, maximum=n) for a, n in sizes_of_fixed.items())),
         inputs=tuple(t for key, t in tensors.items() if key[0] != "output"),
         outputs=tuple(t for key, t in tensors.items() if key[0] == "output"),

@@ -6,9 +6,9 @@ dtype the baseline. Its parameters and buffers are inputs, drawn anew for every 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from kernelsearch.errors import CorruptState
 from kernelsearch.importer.noise import longest_sum, plain_attention, spread
 from kernelsearch.importer.problem import Instance, Problem, read_problem
 from kernelsearch.importer.shapes import imitate
-from kernelsearch.importer.values import draw_values
+from kernelsearch.importer.values import draw_gradients, draw_values
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.target import Axis, Entry, Parameters, Sizes
 from kernelsearch.verify.case import TORCH_DTYPES
@@ -56,6 +56,13 @@ class ImportedTarget:
     imported: Imported
     entry: Entry
 
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function that the problem was made of."""
+        assert self.problem.function is not None, "only a problem made of a function has one"
+        found: Callable[..., Any] = self.problem.execute({})[self.problem.function.partition(":")[2]]
+        return found
+
     def oracle(self, inputs: Tensors, parameters: Parameters) -> dict[str, Tensor]:
         """The module in float64."""
         return self._named(self._run(self.sizes(inputs), inputs, parameters, torch.float64))
@@ -63,17 +70,17 @@ class ImportedTarget:
     def magnitudes(
         self, inputs: Tensors, parameters: Parameters, outputs: Tensors, output_gradients: Tensors | None
     ) -> dict[str, Tensor]:
-        return self._spread(inputs, parameters, outputs, is_thorough=True)
+        return self._spread(inputs, parameters, output_gradients, is_thorough=True)
 
     def stored_magnitudes(
         self, inputs: Tensors, parameters: Parameters, outputs: Tensors, output_gradients: Tensors | None
     ) -> dict[str, Tensor]:
         """For a kernel that rounds the result of every operation of the module, as eager PyTorch does."""
-        return self._spread(inputs, parameters, outputs, is_thorough=False)
+        return self._spread(inputs, parameters, output_gradients, is_thorough=False)
 
     def terms(self, sizes: Sizes, parameters: Parameters) -> dict[str, int]:
         longest = _longest_sum(self.problem, tuple(self.settings(sizes).items()))
-        return {t.name: longest for t in self.entry.outputs}
+        return {t.name: longest for t in (*self.entry.outputs, *self.entry.input_gradients())}
 
     def baseline(self, *tensors: Tensor, **parameters: float) -> Tensor | tuple[Tensor, ...]:
         """The module as PyTorch runs it, in the dtype of its first floating-point input."""
@@ -89,6 +96,11 @@ class ImportedTarget:
         regime = "drawn" if regime == "normal" and "normal" not in self.imported.regimes else regime
         instance = self.instantiate(sizes, int(rng.integers(2**31)))
         return draw_values(self.entry, self.arguments(instance), self.states(instance), regime, rng)
+
+    def make_output_gradients(
+        self, entry: str, sizes: Sizes, regime: str, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        return draw_gradients(self.entry, sizes, regime, rng)
 
     def sizes(self, inputs: Tensors) -> dict[str, int]:
         """The axes' sizes as the tensors have them."""
@@ -132,15 +144,24 @@ class ImportedTarget:
         return inputs[name] if own.is_floating_point() else inputs[name].to(own.dtype)
 
     def _spread(
-        self, inputs: Tensors, parameters: Parameters, outputs: Tensors, *, is_thorough: bool
+        self, inputs: Tensors, parameters: Parameters, output_gradients: Tensors | None, *, is_thorough: bool
     ) -> dict[str, Tensor]:
+        """Of the outputs and, where output gradients are given, of the input gradients too."""
         sizes = self.sizes(inputs)
+        wanted = () if output_gradients is None else self.entry.gradients
 
         def run() -> tuple[Tensor, ...]:
-            return self._run(sizes, inputs, parameters, torch.float64)
+            if output_gradients is None:
+                return self._run(sizes, inputs, parameters, torch.float64)
+            with torch.enable_grad():
+                leaves = {n: x.detach().requires_grad_(n in wanted) for n, x in inputs.items()}
+                outputs = self._run(sizes, leaves, parameters, torch.float64)
+                towards = [output_gradients[f"d{t.name}"] for t in self.entry.outputs]
+                found = torch.autograd.grad(outputs, [leaves[n] for n in wanted], towards)
+            return (*(output.detach() for output in outputs), *found)
 
-        exact = [outputs[t.name] for t in self.entry.outputs]
-        return self._named(tuple(spread(run, exact, is_thorough=is_thorough)))
+        names = [t.name for t in self.entry.outputs] + [f"d{n}" for n in wanted]
+        return dict(zip(names, spread(run, run(), is_thorough=is_thorough), strict=True))
 
     def _named(self, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return {t.name: output for t, output in zip(self.entry.outputs, outputs, strict=True)}
@@ -198,7 +219,7 @@ def _computing_in(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with plain_attention() if dtype == torch.float64 else torch.no_grad():
+        with plain_attention() if dtype == torch.float64 else nullcontext():
             yield
     finally:
         torch.set_default_dtype(before)
@@ -219,8 +240,19 @@ def _prepare(problem: Problem, settings: tuple[tuple[str, int], ...], dtype: tor
     return _Prepared(Instance(module, instance.arguments), dict([*module.named_parameters(), *module.named_buffers()]))
 
 
+def _run_both_ways(instance: Instance, gradients: tuple[str, ...]) -> None:
+    """Forward and, for these arguments, backward."""
+    for name, argument in zip(instance.argument_names(), instance.arguments, strict=True):
+        if name in gradients:
+            argument.requires_grad_()
+    outputs = instance.run()
+    if gradients:
+        wanted = [x for x in instance.arguments if isinstance(x, Tensor) and x.requires_grad]
+        torch.autograd.grad(outputs, wanted, [torch.ones_like(o) for o in outputs])
+
+
 @lru_cache(maxsize=256)
 def _longest_sum(problem: Problem, settings: tuple[tuple[str, int], ...]) -> int:
     with imitate():
         instance = problem.instantiate(dict(settings), seed=0)
-        return longest_sum(instance.run)
+        return longest_sum(lambda: _run_both_ways(instance, problem.gradients))

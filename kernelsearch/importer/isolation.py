@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelsearch.errors import UsageError
+from kernelsearch.importer.function import OwnFunction
 
 MEMORY_BYTES = 16 << 30
 LOG_BYTES = 4096
@@ -29,7 +30,20 @@ def import_kernelbench(
     if not file.is_file():
         raise UsageError(f"file={str(file)!r}: there is no such file")
     name = name_target(file.stem)
-    folder = (out or Path(name)).absolute()
+    return _import(file, name, (out or Path(name)).absolute(), settings, timeout_s)
+
+
+def import_function(found: OwnFunction, out: Path, timeout_s: float) -> tuple[dict[str, Any], Path]:
+    """The same for a declared function."""
+    with tempfile.TemporaryDirectory() as scratch:
+        problem = Path(scratch) / found.file.name
+        problem.write_text(found.problem_source)
+        return _import(problem, found.name, out.absolute(), {}, timeout_s)
+
+
+def _import(
+    file: Path, name: str, folder: Path, settings: Mapping[str, int], timeout_s: float
+) -> tuple[dict[str, Any], Path]:
     if folder.exists():
         raise UsageError(f"out={str(folder)!r}: exists already; name another folder with --out, or remove it first")
     try:
@@ -45,6 +59,7 @@ def import_kernelbench(
         found = _survey(file.absolute(), target, scratch / "answer.json", name, settings, timeout_s)
         if "imported" in found:
             shutil.rmtree(target / "__pycache__", ignore_errors=True)
+            (target / "import.json").write_text(json.dumps(found["imported"], indent=2) + "\n")
             os.rename(target, folder)
         return found, folder
     finally:

@@ -32,7 +32,11 @@ _EXACT = """relu neg abs sign clone copy alias detach _to_copy cat stack index i
     max_pool3d_with_indices constant_pad_nd reflection_pad2d replication_pad2d flip roll sort topk tril triu repeat
     zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty fill zero _unsafe_view
     _reshape_alias slice_scatter select_scatter scatter pixel_shuffle unfold im2col"""
-_TAKEN_APART = """gelu silu mish hardswish hardsigmoid elu softplus log_sigmoid_forward native_layer_norm glu lerp
+_TAKEN_APART = """gelu_backward silu_backward mish_backward hardswish_backward hardsigmoid_backward elu_backward
+    softplus_backward log_sigmoid_backward native_layer_norm_backward native_group_norm_backward
+    native_batch_norm_backward _softmax_backward_data _log_softmax_backward_data sigmoid_backward tanh_backward
+    threshold_backward leaky_relu_backward hardtanh_backward _fused_rms_norm _fused_rms_norm_backward gelu silu
+    mish hardswish hardsigmoid elu softplus log_sigmoid_forward native_layer_norm glu lerp
     native_group_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _softmax
     _log_softmax logsumexp var var_mean std std_mean norm linalg_vector_norm mse_loss smooth_l1_loss huber_loss
     nll_loss_forward addcmul addcdiv softshrink leaky_relu"""
@@ -54,9 +58,9 @@ class _Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = raw.removesuffix("_")
         if func.is_view or name in EXACT:
             return func(*args, **kwargs)
-        if self._is_thorough and func in _decompositions():
+        if self._is_thorough and func in decompositions():
             with self:
-                return _decompositions()[func](*args, **kwargs)
+                return decompositions()[func](*args, **kwargs)
         is_in_place = raw.endswith("_") and not raw.startswith("_")
         if not self._is_thorough or is_in_place:
             return tree_map(lambda x: self._disturb(x, in_place=is_in_place), func(*args, **kwargs))
@@ -149,6 +153,6 @@ def _absolute(x: Any) -> Any:
 
 
 @cache
-def _decompositions() -> dict[Any, Callable[..., Any]]:
+def decompositions() -> dict[Any, Callable[..., Any]]:
     packets = [getattr(torch.ops.aten, name) for name in _TAKEN_APART.split() if hasattr(torch.ops.aten, name)]
     return get_decompositions(packets)

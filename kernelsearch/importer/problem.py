@@ -21,6 +21,7 @@ from kernelsearch.digest import digest_bytes
 from kernelsearch.errors import UsageError
 
 NEEDED = ("Model", "get_inputs", "get_init_inputs")
+FUNCTION_MARK, GRADIENTS_MARK = "KERNELSEARCH_FUNCTION", "KERNELSEARCH_GRADIENTS"
 NUMBERS = (ast.BinOp, ast.UnaryOp, ast.Constant, ast.operator, ast.unaryop)
 
 
@@ -48,7 +49,8 @@ class Instance:
 
     def run(self) -> tuple[Tensor, ...]:
         """The outputs; raises UsageError if there is something else among them."""
-        with torch.no_grad():
+        needs_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in self.arguments)
+        with torch.set_grad_enabled(needs_gradient):
             returned = self.module(*self.arguments)
         outputs = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
         if not outputs or not all(isinstance(output, Tensor) for output in outputs):
@@ -73,17 +75,37 @@ class Problem:
         found = {name: _fold(node.value) for name, node in _assignments(ast.parse(self.source))}
         return {name: value for name, value in found.items() if value is not None}
 
+    @cached_property
+    def function(self) -> str | None:
+        """FILE:NAME of the function that this problem was made of (importer/function.py)."""
+        found: str | None = self._literal(FUNCTION_MARK)
+        return found
+
+    @cached_property
+    def gradients(self) -> tuple[str, ...]:
+        """The arguments whose gradients are part of the question; KernelBench asks for none."""
+        return tuple(self._literal(GRADIENTS_MARK) or ())
+
+    @property
+    def kind(self) -> str:
+        return "KernelBench problem" if self.function is None else "function"
+
+    def _literal(self, name: str) -> Any:
+        node = dict(_assignments(ast.parse(self.source))).get(name)
+        return None if node is None else ast.literal_eval(node.value)
+
     def instantiate(self, settings: Mapping[str, int], seed: int) -> Instance:
         """The module and its arguments with `settings` bound in place of the file's own constants."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            space = self._execute(settings)
+            space = self.execute(settings)
             module = space["Model"](*space["get_init_inputs"]())
             if not isinstance(module, nn.Module):
                 raise UsageError(f"file={self.name!r}: Model is not a torch.nn.Module")
             return Instance(module.eval(), tuple(space["get_inputs"]()))
 
-    def _execute(self, settings: Mapping[str, int]) -> dict[str, Any]:
+    def execute(self, settings: Mapping[str, int]) -> dict[str, Any]:
+        """The names that the file defines, run with these constants."""
         tree = ast.parse(self.source)
         for name, node in _assignments(tree):
             if name in settings:

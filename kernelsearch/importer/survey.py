@@ -24,6 +24,8 @@ from kernelsearch.errors import KernelSearchError, UsageError
 from kernelsearch.importer.degenerate import ignored_inputs, passing_fakes
 from kernelsearch.importer.draft import make_draft
 from kernelsearch.importer.folder import Draft, write_folder
+from kernelsearch.importer.fuse import NotFusable, fuse
+from kernelsearch.importer.imported import open_imported
 from kernelsearch.importer.problem import Instance, Problem, read_problem
 from kernelsearch.importer.shapes import Shapes, find_shapes, fits_search, imitate, survey_axes
 from kernelsearch.importer.values import REGIMES
@@ -68,8 +70,12 @@ def import_problem(file: Path, folder: Path, name: str, settings: Mapping[str, i
     _write(draft, problem, folder)
     notes = _check_worth(TargetFolder(folder), draft)
     dropped = [regime for regime in REGIMES if regime not in draft.imported.regimes]
+    seeds, unfused = _write_seeds(TargetFolder(folder), problem)
     return {
         "target": name,
+        "seeds": seeds,
+        "unfused": unfused,
+        "gradients": list(draft.gradients),
         "axes": {a.name: {"minimum": a.minimum, "multiple": a.multiple} for a in draft.axes if a.name in survey.axes},
         "sizes": dict(draft.base),
         "inputs": {t.name: list(t.axes) for t in draft.inputs},
@@ -79,6 +85,20 @@ def import_problem(file: Path, folder: Path, name: str, settings: Mapping[str, i
         "regimes_without_finite_answers": dropped,
         "notes": notes,
     }
+
+
+def _write_seeds(folder: TargetFolder, problem: Problem) -> tuple[list[str], str | None]:
+    """The names of the sources made of the function itself, or why none could be."""
+    if problem.function is None:
+        return [], None
+    try:
+        sources = fuse(open_imported(folder.path))
+    except NotFusable as reason:
+        return [], str(reason)
+    (folder.path / "seeds").mkdir()
+    for name, text in sources.items():
+        (folder.path / "seeds" / f"{name}.cpp").write_text(text)
+    return list(sources), None
 
 
 def _write(draft: Draft, problem: Problem, folder: Path) -> TargetFolder:
@@ -157,6 +177,7 @@ def _row_axis(folder: TargetFolder, draft: Draft) -> str | None:
     for axis in entry.axes:
         is_everywhere = all(axis.name in t.axes for t in entry.outputs) and any(axis.name in t.axes for t in arguments)
         once = all(t.axes.count(axis.name) <= 1 for t in (*entry.inputs, *entry.outputs))
+        once = once and all(axis.name in t.axes for t in entry.input_gradients())  # else a gradient sums over rows
         is_free = axis.minimum == axis.multiple == 1 and axis.maximum > 1 and is_everywhere and once
         if is_free and all(_rows_stand_alone(folder, draft, axis.name, r) for r in draft.imported.regimes):
             return axis.name
@@ -203,6 +224,8 @@ def _check_worth(folder: TargetFolder, draft: Draft) -> list[str]:
     if arguments:
         raise Refused(f"degenerate: its answer does not depend on {' and '.join(arguments)}")
     notes = [f"on inputs as the problem draws them {fake} would pass; other values refuse it" for fake in sorted(drawn)]
+    if draft.kind == "function":  # nobody's tolerance is asked about, and the shape may be large
+        return notes + [f"the answer does not depend on {name}: a kernel may leave it out" for name in ignored]
     asked = _workload(draft, draft.base) if _elements(draft) <= OWN_SHAPE_ELEMENTS else workload
     lenient = passing_fakes(folder, asked, "drawn", is_lenient=True) - drawn
     notes += [f"KernelBench's tolerance would accept {fake}; ours does not" for fake in sorted(lenient)]

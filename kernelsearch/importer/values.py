@@ -10,9 +10,10 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from kernelsearch.spec.target import Entry
+from kernelsearch.spec.target import Entry, Sizes
 
 REGIMES = ("drawn", "normal", "positive", "small", "large", "offset", "spike", "constant", "zero_rows", "integers")
+GRADIENT_REGIMES = ("normal", "rows", "ones", "zeros", "huge")
 
 
 def draw_values(
@@ -28,6 +29,11 @@ def draw_values(
         else:
             values[spec.name] = _DRAW[regime](tuple(arguments[spec.name].shape), rng)
     return values
+
+
+def draw_gradients(entry: Entry, sizes: Sizes, regime: str, rng: np.random.Generator) -> dict[str, ndarray]:
+    """Output gradients of one kind; "rows" differ in size from row to row of the last axis."""
+    return {t.name: _GRADIENT[regime](t.shape(sizes), rng) for t in entry.output_gradients()}
 
 
 def _as_array(x: Tensor) -> ndarray:
@@ -71,4 +77,11 @@ _DRAW: dict[str, Callable[[tuple[int, ...], np.random.Generator], ndarray]] = {
     "constant": lambda shape, rng: np.full(shape, 0.6),
     "zero_rows": _zero_rows,
     "integers": lambda shape, rng: rng.integers(-8, 9, shape).astype(float),
+}
+_GRADIENT: dict[str, Callable[[tuple[int, ...], np.random.Generator], ndarray]] = {
+    "normal": lambda shape, rng: rng.standard_normal(shape),
+    "rows": lambda shape, rng: rng.standard_normal(shape) * 2.0 ** rng.integers(-12, 6, (*shape[:-1], 1)[: len(shape)]),
+    "ones": lambda shape, rng: np.ones(shape),
+    "zeros": lambda shape, rng: np.zeros(shape),
+    "huge": lambda shape, rng: 1e4 * rng.standard_normal(shape),
 }
