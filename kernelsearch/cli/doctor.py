@@ -1,24 +1,29 @@
 """`kernelsearch doctor`: what this machine has and lacks."""
 
 import importlib.util
+import os
+import platform
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from kernelsearch.build import cpp
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.build.openmp import openmp_library
+from kernelsearch.cli.extras import install_command, installed_extras
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
 from kernelsearch.sandbox.protection import NEEDED, Unprotected, protection_names
 from kernelsearch.sandbox.session import Session, native_command
 from kernelsearch.spec import Axis, Entry, Target, TensorSpec, read_candidate
 
-EXTRAS = {"nanochat": ("pyarrow", "rustbpe", "tiktoken")}
 _NAMESPACES = (
     "candidates are kept off {what} by the system-call filter alone; allow user namespaces (sysctl "
     "user.max_user_namespaces), or start as root"
@@ -32,6 +37,14 @@ REMEDIES = {
         "candidates are kept off files by Landlock alone; allow mounts of proc in user namespaces, or start as root"
     ),
     "no processor clock": "a candidate may read the time with an instruction that the lint cannot see; x86-64 only",
+}
+VECTORS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_bf16": "AMX BF16",
+    "asimd": "NEON",
+    "sve": "SVE",
 }
 REFUSED = "untrusted candidates are refused here"
 PROBE = (
@@ -51,15 +64,18 @@ class Finding:
 
 def run() -> tuple[dict[str, Any], int]:
     place = open_workplace(None)
-    findings = [_python(), _compiler(), _torch(), _allocator(place), _gpu()]
-    if findings[1].is_ok:
+    findings = [_python(), _compiler(), _torch()]
+    has_compiler = findings[1].is_ok
+    findings += [_processor(), _allocator(place), _gpu(), _driver()]
+    if has_compiler:
         findings += _sandbox(place)
-    findings += [_extra(name, modules) for name, modules in EXTRAS.items()]
+    findings += [_extra(name, found) for name, found in installed_extras().items()]
     findings.append(_training())
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for finding in findings:
         mark = "[green]ok[/green]     " if finding.is_ok else "[yellow]missing[/yellow]"
-        console.print(f"{mark} {finding.name}: {finding.value}" + (f" - {finding.remedy}" if finding.remedy else ""))
+        text = f"{finding.name}: {finding.value}" + (f" - {finding.remedy}" if finding.remedy else "")
+        console.print(f"{mark} {escape(text)}")
     essential = all(f.is_ok for f in findings[:3]) and REFUSED not in {f.value for f in findings}
     return {"findings": [vars(f) for f in findings], "usable": essential}, 0 if essential else 1
 
@@ -91,6 +107,30 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         return Finding("GPU", True, torch.cuda.get_device_name())
     return Finding("GPU", False, "none seen by torch", "C++ kernels on the CPU work without one")
+
+
+def _processor() -> Finding:
+    """The model and the widest vectors that kernels compiled here use."""
+    cores = f"{len(os.sched_getaffinity(0))} cores for this process"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return Finding("processor", True, f"{platform.machine()}, {cores}")
+    known = {line.split(":")[0].strip(): line.split(":", 1)[1].strip() for line in lines if ":" in line}
+    flags = set(known.get("flags", known.get("Features", "")).split())
+    vectors = [name for flag, name in VECTORS.items() if flag in flags]
+    value = f"{known.get('model name', platform.machine())}, {cores}, {', '.join(vectors) or 'no vectors that we name'}"
+    return Finding("processor", True, value)
+
+
+def _driver() -> Finding:
+    """The GPU's driver and compiler, whether or not torch can use them."""
+    driver = Path("/proc/driver/nvidia/version")
+    found = driver.read_text().splitlines()[0].partition("Kernel Module")[2].split()[:1] if driver.is_file() else []
+    compiler = shutil.which("nvcc")
+    value = f"NVIDIA {found[0] if found else 'none'}, nvcc {compiler or 'none'}"
+    remedy = "" if found else "only kernels for a GPU need one"
+    return Finding("GPU driver", bool(found), value, remedy)
 
 
 def _sandbox(place: Workplace) -> list[Finding]:
@@ -131,10 +171,11 @@ def _protection(name: str, is_held: bool) -> Finding:
     return Finding(f"sandbox, {name}", False, "absent", REMEDIES.get(name, NEEDED))
 
 
-def _extra(name: str, modules: tuple[str, ...]) -> Finding:
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    remedy = f"pip install 'kernelsearch[{name}]'" if missing else ""
-    return Finding(f"extra {name}", not missing, ", ".join(missing or modules), remedy)
+def _extra(name: str, found: Mapping[str, str | None]) -> Finding:
+    missing = [distribution for distribution, version in found.items() if version is None]
+    if missing:
+        return Finding(f"extra {name}", False, f"without {', '.join(missing)}", install_command(name))
+    return Finding(f"extra {name}", True, ", ".join(f"{d} {version}" for d, version in found.items()))
 
 
 def _training() -> Finding:

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from kernelsearch.cli import doctor
+from kernelsearch.cli.extras import declared_extras
 from kernelsearch.sandbox.protection import PROTECTIONS
 from tests.sandbox.fake_runner import FAKE_RUNNER
 
@@ -47,3 +48,16 @@ def test_a_compiler_that_cannot_be_confined_is_refused(home, monkeypatch):
     answer, status = doctor.run()
     assert status == 1
     assert "not compiled here: no Landlock" in findings(answer)["sandbox"]["remedy"]
+
+
+def test_extras_are_those_of_the_package_metadata():
+    lines = ["torch<2.14,>=2.11", 'pyarrow>=16; extra == "nanochat"', "tree-sitter>=0.25; extra == 'scorecard'"]
+    assert declared_extras(lines) == {"nanochat": ["pyarrow"], "scorecard": ["tree-sitter"]}
+
+
+def test_a_missing_extra_comes_with_the_command_that_adds_it(home, monkeypatch):
+    monkeypatch.setattr(doctor, "installed_extras", lambda: {"nanochat": {"pyarrow": None, "tiktoken": "0.8"}})
+    answer, status = doctor.run()
+    found = findings(answer)["extra nanochat"]
+    assert (found["is_ok"], found["value"], status) == (False, "without pyarrow", 0)
+    assert "pip install" in found["remedy"] and "[nanochat]" in found["remedy"]
