@@ -115,4 +115,4 @@ def test_a_function_without_a_kernel_says_so_and_runs_as_it_is(tmp_path):
         swapped = kernelsearch.load(f"{OWN}:swish", state=tmp_path)
     x, s = torch.randn(7), torch.tensor(2.0)
     torch.testing.assert_close(swapped(x, s), x * torch.sigmoid(s * x))
-    assert swapped.report()["fallbacks"] == {"no kernel for tensors of this dtype": 1}
+    assert swapped.report()["fallbacks"] == {f"float32: {swapped.refused['float32']}": 1}
