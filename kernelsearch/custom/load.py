@@ -55,7 +55,8 @@ class Swapped:
         binding = None if first is None else self.bindings.get(first.dtype)
         if binding is not None:
             return next(iter(binding.ops.values()))
-        counter(self.fallbacks)("no kernel for tensors of this dtype")
+        dtype = "no tensors" if first is None else str(first.dtype).removeprefix("torch.")
+        counter(self.fallbacks)(f"{dtype}: {self.refused.get(dtype, 'kernels take none')}")
         return self.function
 
 
@@ -81,7 +82,7 @@ def load(function: str | Callable[..., Any], *, state: str | Path = ".kernelsear
         else:
             refused[dtype] = next(iter(binding.refused.values()))
     if not bindings:
-        warnings.warn(f"{found.label} runs as it is: {refused['float32']}", stacklevel=2)
+        warnings.warn(f"{found.label} runs as it is: {refused['float32']}", stacklevel=3)
     return Swapped(own, found.label, bindings, refused, Counter())
 
 

@@ -69,7 +69,7 @@ class Trace:
         if count == rows and (shape[-1] == 1 or len(shape) == len(self.space) - 1):
             return ROW
         named = [str(extent.subs(self.axes)) for extent in shape]
-        raise NotFusable(f"{_name(node)} makes a value of shape ({', '.join(named)}), which is neither whole nor a row")
+        raise NotFusable(f"{_name(node)} has the shape ({', '.join(named)}), which is neither whole nor a row")
 
 
 def trace_entry(target: ImportedTarget, entry: Entry, *, is_backward: bool) -> Trace:
@@ -143,7 +143,7 @@ def _as_tuple(returned: Any) -> tuple[Tensor, ...]:
 
 
 def _name(node: fx.Node) -> str:
-    return op_name(node) or node.op
+    return "an argument" if node.op == "placeholder" else op_name(node)
 
 
 def op_name(node: fx.Node) -> str:

@@ -1,0 +1,111 @@
+"""Every command in the documents is one that the command line takes; those that end soon are run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from kernelsearch.cli.app import app
+from tests.docs.blocks import PAGES, ROOT, Command, commands, files
+
+EVERY = [command for page in PAGES for command in commands(page)]
+# By the start of the arguments: why a command is not run here. Nor is whatever names a placeholder (TARGET, ...).
+NOT_RUN = {
+    "race": "trains twice, minutes",
+    "train": "trains, minutes",
+    "bench": "measures every target, minutes; figures need a quiet machine",
+    "scorecard": "takes an hour",
+    "run": "needs an upstream checkout",
+    "import": "needs somebody's problem; the tutorial's function is imported by optimize",
+    "check": "needs the reader's own source",
+    "optimize attention": "the time of a whole study; the tutorial's is run",
+    "optimize ./": "needs an imported folder",
+    "targets show ./": "needs an imported folder",
+    "verify kernels": "judges with timing; covered in tests/cli",
+}
+PLACEHOLDER = re.compile(r"[A-Z]{1,}|PATH|\.\.\.")
+
+
+def resolve(arguments: tuple[str, ...]) -> None:
+    """Raises where the command line would refuse these arguments before doing anything."""
+    command, rest = typer.main.get_command(app), list(arguments)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        assert name in command.commands, f"no command {name}"
+        command = command.commands[name]
+    numbers = ["3" if argument == "N" else argument for argument in rest]
+    command.make_context("kernelsearch", numbers)
+
+
+def is_run(command: Command) -> bool:
+    text = " ".join(command.arguments)
+    has_placeholder = any(PLACEHOLDER.fullmatch(a) or a.isupper() for a in command.arguments)
+    return not has_placeholder and not any(text.startswith(start) for start in NOT_RUN)
+
+
+def test_the_documents_have_commands_at_all():
+    assert len(EVERY) > 20 and any(is_run(command) for command in EVERY)
+
+
+@pytest.mark.parametrize("command", EVERY, ids=str)
+def test_a_command_in_the_documents_is_one_that_the_command_line_takes(command):
+    resolve(command.arguments)
+
+
+@pytest.mark.parametrize("script", ["reference.py", "readme_tables.py"])
+def test_a_generated_page_is_not_stale(script):
+    assert subprocess.run([sys.executable, str(ROOT / "scripts" / script), "--check"]).returncode == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_documents_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_one_after_the_other(page, tmp_path):
+    for name, text in files(page).items():
+        (tmp_path / name).write_text(text)
+    environment = {**os.environ, "KERNELSEARCH_HOME": str(tmp_path / "state")}
+    ran = {}
+    for command in filter(is_run, commands(page)):
+        done = subprocess.run(
+            [sys.executable, "-m", "kernelsearch", *command.arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        ran[str(command)] = done.returncode if done.returncode in (0, 1) else done.stderr
+    assert {text for text, status in ran.items() if status not in (0, 1)} == set(), ran
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_wheel_brings_its_targets_and_works_outside_the_checkout(tmp_path):
+    def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        where = {**os.environ, **environment}
+        return subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, check=False)
+
+    built = call(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT))
+    assert built.returncode == 0, built.stderr
+    # The dependencies of this environment serve the new one: PyTorch is too large to install for each test.
+    call(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv"))
+    site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    (wheel,) = tmp_path.glob("kernelsearch-*.whl")
+    assert call(sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(site), str(wheel)).returncode == 0
+    here = Path(pytest.__file__).parents[1]
+    (site / "dependencies.pth").write_text(f"{here}\n")
+    python, home = str(tmp_path / "venv" / "bin" / "python"), str(tmp_path / "state")
+    shown = call(python, "-m", "kernelsearch", "targets", "--json", KERNELSEARCH_HOME=home)
+    assert '"name": "attention"' in shown.stdout, shown.stderr
+    found = call(python, "-c", "import kernelsearch; print(kernelsearch.__file__)").stdout
+    assert found.startswith(str(site))
+    assert call(python, "-m", "kernelsearch", "doctor", KERNELSEARCH_HOME=home).returncode == 0
