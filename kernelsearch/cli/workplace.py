@@ -103,11 +103,6 @@ class Workplace:
         }
 
 
-def find_state_dir() -> Path:
-    """$KERNELSEARCH_HOME, or .kernelsearch here."""
-    return Path(os.environ.get(STATE_VARIABLE) or ".kernelsearch").resolve()
-
-
 def open_workplace(threads: int | None) -> Workplace:
     """The state folder and this process made ready for measuring."""
     cores = len(os.sched_getaffinity(0))
