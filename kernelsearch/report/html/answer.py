@@ -1,10 +1,12 @@
 """The first screen: should I train with these kernels, how far the answer carries, and what speaks against it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kernelsearch.report.html.evidence import Evidence
 from kernelsearch.report.html.measured import rows_behind
+from kernelsearch.report.html.results import Device, Document
 from kernelsearch.report.html.scorecard import says_in_short
 from kernelsearch.report.text import format_interval
 
@@ -45,9 +47,7 @@ def _tiles(evidence: Evidence) -> Iterator[Tile]:
     if evidence.races:
         yield Tile(evidence.races[0].interval, "sooner at the same loss", evidence.races[0].title)
     for device in evidence.devices[:1]:
-        modes = [(d, m) for d in device.of("step") for m in d.body["modes"] if m["name"] == "kernels"]
-        if modes:
-            document, mode = modes[-1]
+        for document, mode in _step(device, evidence, "kernels"):
             interval = format_interval(mode["speedup"], mode["low"], mode["high"])
             yield Tile(interval, "a training step", f"{document.body['config']}, {device.name}")
     promoted = sum(kernel.is_promoted for kernel in evidence.kernels)
@@ -64,11 +64,15 @@ def _against(evidence: Evidence) -> Iterator[str]:
         listed = ", ".join(behind[:6]) + (f" and {len(behind) - 6} more" if len(behind) > 6 else "")
         yield f"Not ahead of every rival in {len(behind)} of {len(evidence.bench_rows)} rows: {listed}."
     for device in evidence.devices[:1]:
-        for document in device.of("step"):
-            modes = {mode["name"]: mode for mode in document.body["modes"]}
-            if "compile" in modes:
-                ratio = format_interval(*(modes["compile"][key] for key in ("speedup", "low", "high")))
-                yield f"torch.compile alone makes a step of {document.about} {ratio} as fast."
-                break
+        for document, mode in _step(device, evidence, "compile"):
+            ratio = format_interval(mode["speedup"], mode["low"], mode["high"])
+            yield f"torch.compile alone, without a kernel, makes a step of {document.about} {ratio} as fast."
     where = ", ".join(device.name for device in evidence.devices) or "this machine"
     yield f"Measured on {where}; elsewhere, run `kernelsearch race` before you rely on it."
+
+
+def _step(device: Device, evidence: Evidence, name: str) -> list[tuple[Document, Mapping[str, Any]]]:
+    """A device's measured step in one mode: of the configuration that was raced, else of the first there is."""
+    found = [(d, mode) for d in device.of("step") for mode in d.body["modes"] if mode["name"] == name]
+    raced = [pair for pair in found if evidence.races and pair[0].about == evidence.races[0].body["config"]]
+    return (raced or found)[:1]

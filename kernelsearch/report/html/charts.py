@@ -22,10 +22,10 @@ DASHES = ([1, 0], [5, 3], [2, 2], [8, 3, 2, 3])
 def progress(points: Rows, steps: Rows, names: Sequence[str], x: str, title: str) -> Markup:
     """Every timed trial as a point, and the best so far of each proposer as a rising step."""
     colour = {"field": "name", "type": "nominal", "scale": _scale(names, COLOURS)}
-    axis_x = {"field": x, "type": "quantitative", "title": title}
+    axis_x = {"field": x, "type": "quantitative", "axis": {"title": title, "tickCount": 6, "tickMinStep": 1}}
     axis_y = {"field": "low", "type": "quantitative", "title": "speedup, lower end", "scale": {"zero": False}}
     shape = {"field": "name", "type": "nominal", "scale": _scale(names, SHAPES)}
-    dash = {"field": "name", "type": "nominal", "scale": _scale(names, DASHES), "legend": None}
+    dash = {"field": "name", "type": "nominal", "scale": _scale(names, DASHES)}
     shown = {"x": axis_x, "y": axis_y, "color": colour}
     return draw(
         {
@@ -58,6 +58,7 @@ def bars(rows: Rows, title: str) -> Markup:
     return draw(
         {
             "width": NARROW - 40,
+            "padding": _room(rows, "name"),
             "height": {"step": 19},
             "data": {"values": list(rows)},
             "encoding": {"y": name, "x": {**count, "axis": axis}},
@@ -80,7 +81,8 @@ def small_forest(rows: Rows, names: Sequence[str], title: str) -> Plot:
 
 def _forest(rows: Rows, names: Sequence[str], title: str, width: int) -> Markup:
     x = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 12}}
-    axis = {"title": title, "values": [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12], "labelOverlap": True}
+    values = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12] if width > NARROW else [0.25, 0.5, 1, 2, 4, 8, 16]
+    axis = {"title": title, "values": values, "labelOverlap": True}
     y = {"field": "label", "type": "nominal", "sort": None, "title": None}
     shared: dict[str, Any] = {"y": y}
     if len(names) > 1:
@@ -93,6 +95,7 @@ def _forest(rows: Rows, names: Sequence[str], title: str, width: int) -> Markup:
     return draw(
         {
             "width": width,
+            "padding": _room(rows, "label"),
             "height": {"step": 9 if len(names) > 1 else 20},
             "data": {"values": list(rows)},
             "encoding": shared,
@@ -124,12 +127,19 @@ def roofline(rows: Rows, roofs: Rows) -> Plot:
 
 def _roofline(rows: Rows, roofs: Rows, width: int, height: int) -> Markup:
     log = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 10}}
-    x = {**log, "field": "intensity", "axis": {"title": "operations a byte", "tickCount": 5}}
-    y = {**log, "axis": {"title": "billion operations a second", "tickCount": 5}}
+    powers = {"values": [10.0**power for power in range(-6, 9)], "format": "~g"}
+    x = {**log, "field": "intensity", "axis": {**powers, "title": "operations a byte"}}
+    y = {**log, "axis": {**powers, "title": "billion operations a second"}}
     names = ("kernel", "eager")
     colour = {"field": "name", "type": "nominal", "scale": _scale(names, COLOURS)}
     shape = {"field": "name", "type": "nominal", "scale": _scale(names, SHAPES)}
-    tick = {"type": "tick", "color": "var(--ink)", "thickness": 2, "size": 12, "orient": "horizontal"}
+    tick = {
+        "type": "tick",
+        "color": "var(--ink)",
+        "thickness": 2,
+        "size": 12 if width > NARROW else 7,
+        "orient": "horizontal",
+    }
     return draw(
         {
             "width": width,
@@ -174,13 +184,19 @@ def losses(rows: Rows, x: str, title: str) -> Markup:
             "data": {"values": list(rows)},
             "mark": {"type": "line", "strokeWidth": 1.6},
             "encoding": {
-                "x": {"field": x, "type": "quantitative", "title": title},
+                "x": {"field": x, "type": "quantitative", "axis": {"title": title, "tickCount": 6}},
                 "y": y,
                 "color": colour,
                 "strokeDash": dash,
             },
         }
     )
+
+
+def _room(rows: Rows, field: str) -> dict[str, float]:
+    """Room at the left for the longest label: the reader's font may be wider than the one it was measured with."""
+    longest = max((len(str(row[field])) for row in rows), default=0)
+    return {"left": 5 + 1.4 * longest, "top": 5, "right": 5, "bottom": 5}
 
 
 def _rule_at_one(axis: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from kernelsearch.report.text import format_bytes, format_interval, format_us, s
 from kernelsearch.spec import TargetFolder, Work
 
 EAGER = "eager PyTorch"
-OTHER = "strongest other rival"
+OTHER = "strongest other"
 Row = Mapping[str, Any]
 
 

@@ -42,7 +42,7 @@ class Judged:
         """Accepted, passed, or the gate that ended it."""
         verdict = self.verdict
         if verdict["status"] == "PASSED":
-            return "accepted" if verdict["accepted"] else "equal, not faster"
+            return "accepted" if verdict["accepted"] else "equal, not accepted"
         if verdict["status"] == "SLOWER":
             return "slower at a first look"
         failed = [gate["name"] for gate in verdict["gates"] if not gate["passed"]]
@@ -87,6 +87,7 @@ class Search:
         limits = [f"{self.budget['trials']} trials"] if self.budget.get("trials") else []
         limits += [f"{self.budget['seconds']:.0f} s"] if self.budget.get("seconds") else []
         best = f"best {format_ratio(self.best.low)}" if self.best else "nothing timed yet"
+        best += ", not accepted" if self.best and not self.best.verdict["accepted"] else ""
         judged = count(len(self.trials), "verdict", "verdicts")
         budget = f"budget {' or '.join(limits)}; " if limits else ""
         return f"{judged} in {self.seconds:.0f} s of searching; {best}; {budget}{words.get(self.reason, self.reason)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from difflib import SequenceMatcher, unified_diff
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -12,6 +13,7 @@ from kernelsearch.spec import Candidate, Value, tunable_space
 _LEXERS = {"cpp": "cpp", "python": "python", "triton": "python", "cuda": "python", "diff": "diff"}
 
 
+@lru_cache(maxsize=256)  # a live page shows the same sources again
 def highlight(text: str, language: str) -> Markup:
     """`text` escaped, with spans of class h-NAME around what stands out in `language`, or in a "diff"."""
     try:
@@ -60,15 +62,21 @@ def closest_parent(candidate: Candidate, seeds: dict[str, str]) -> str | None:
     return max(seeds, key=lambda name: _likeness(seeds[name], candidate.source), default=None)
 
 
+@lru_cache(maxsize=256)
 def _likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, one.splitlines(), other.splitlines(), autojunk=False).ratio()
+
+
+@lru_cache(maxsize=256)
+def _unified(old: tuple[str, ...], new: tuple[str, ...], name: str, digest: str) -> str:
+    return "\n".join(unified_diff(old, new, f"seed {name}", f"kernel {digest}", n=2, lineterm=""))
 
 
 def difference(candidate: Candidate, name: str, source: str) -> str:
     """A unified diff from seed `name` at its defaults; the tunables stand before each source as `NAME = value`."""
     defaults = {tunable: values[0] for tunable, values in tunable_space(source).items()}
     old, new = _bound(source, defaults), _bound(candidate.source, dict(candidate.tunables))
-    return "\n".join(unified_diff(old, new, f"seed {name}", f"kernel {candidate.digest[:12]}", n=2, lineterm=""))
+    return _unified(tuple(old), tuple(new), name, candidate.digest[:12])
 
 
 def _bound(source: str, tunables: dict[str, Value]) -> list[str]:
