@@ -18,6 +18,7 @@ from kernelsearch.cli.workplace import (
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.store import PROVENANCE, Accepted, read_accepted
 from kernelsearch.errors import UsageError
+from kernelsearch.importer.function import is_function
 from kernelsearch.ledger.chain import utc_now
 from kernelsearch.report.progress import StudyProgress
 from kernelsearch.report.study import render_study, seed_lows
@@ -85,7 +86,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if winner is not None:
         stored = keep(place, folder, winner[0], winner[1], request.dtype, result).folder
         console.print(render_verdict(winner[1]))
-        console.print(f"kept in {stored}\nnext: kernelsearch race", markup=False, soft_wrap=True)
+        console.print(f"kept in {stored}\nnext: {next_step(request.target)}", markup=False, soft_wrap=True)
     answer: dict[str, Any] = {
         "target": folder.target.name,
         "language": request.language,
@@ -137,6 +138,11 @@ def starting_candidates(
     if not seeds and needs_any:
         raise UsageError(f"target={name!r} has no {language} source to start from: {ways_to_start()}")
     return seeds
+
+
+def next_step(target: str) -> str:
+    """What to do with the kernel of a target, as it was named."""
+    return f'fast = kernelsearch.load("{target}")' if is_function(target) else "kernelsearch race"
 
 
 def ways_to_start() -> str:
