@@ -21,9 +21,9 @@ TUNE = {
     "KEYS": [64, 128, 32],
     "WARPS": [4, 8],
     "STAGES": [2, 3, 4],
-    "BACK_QUERIES": [32, 64],
+    "BACK_QUERIES": [64, 32],
     "BACK_KEYS": [64, 32, 128],
-    "BACK_WARPS": [4, 8],
+    "BACK_WARPS": [8, 4],
     "BACK_STAGES": [2, 3],
 }
 SAVES = {"lse": ("float32", "B", "T", "H")}

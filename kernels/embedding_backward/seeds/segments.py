@@ -5,8 +5,8 @@ token goes behind those of its digit that came before it: stable, without atomic
 
 Gradient: neighbours in the order say where each token's segment begins and ends, and whether the order is sorted at
 all. A program owns some columns of one row of the table and adds its segment in the order given. Where the order is not
-sorted it walks all of it instead: right for any list, fast for the sorted one. No atomics, so the same bits every time.
-Written from the equations in target.py.
+sorted another kernel walks all of it: right for any list, fast for the sorted one. No atomics on sums, so the same bits
+every time. Written from the equations in target.py.
 """
 
 import torch
@@ -83,21 +83,50 @@ def find_segments(tokens, order, begins, ends, unsorted, N, BLOCK: tl.constexpr)
 
 @triton.jit
 def add_segments(tokens, order, begins, ends, unsorted, drows, dtable, N, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    token = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    is_unsorted = tl.load(unsorted) > 0
-    begin = tl.where(is_unsorted, 0, tl.load(begins + token))
-    end = tl.where(is_unsorted, N, tl.load(ends + token))
-    total = tl.zeros([COLUMNS], tl.float32)
-    for start in range(begin, end, ROWS):
-        at = start + tl.arange(0, ROWS)
-        position = tl.load(order + at, mask=at < end, other=0)
-        is_its = (at < end) & (tl.load(tokens + position, mask=at < end, other=-1) == token)
-        where = position[:, None] * C + column[None, :]
-        total += tl.sum(
-            tl.load(drows + where, mask=is_its[:, None] & (column < C)[None, :], other=0.0).to(tl.float32), axis=0
-        )
-    tl.store(dtable + token * C + column, total, mask=column < C)
+    """One row of the table, if the order is sorted."""
+    if tl.load(unsorted) == 0:
+        token = tl.program_id(0).to(tl.int64)
+        column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+        end = tl.load(ends + token)
+        total = tl.zeros([COLUMNS], tl.float32)
+        for start in range(tl.load(begins + token), end, ROWS):
+            at = start + tl.arange(0, ROWS)
+            position = tl.load(order + at, mask=at < end, other=0)
+            inside = (at < end)[:, None] & (column < C)[None, :]
+            rows = tl.load(drows + position[:, None] * C + column[None, :], mask=inside, other=0.0)
+            total += tl.sum(rows.to(tl.float32), axis=0)
+        tl.store(dtable + token * C + column, total, mask=column < C)
+
+
+@triton.jit
+def add_all(
+    tokens,
+    order,
+    unsorted,
+    drows,
+    dtable,
+    N,
+    V,
+    C,
+    TOKENS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Some rows of the table, if the order is not sorted: the whole list, times what says whose each of it is."""
+    if tl.load(unsorted) > 0:
+        token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
+        column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+        total = tl.zeros([TOKENS, COLUMNS], tl.float32)
+        for start in range(0, N, ROWS):
+            at = start + tl.arange(0, ROWS)
+            position = tl.load(order + at, mask=at < N, other=0)
+            key = tl.load(tokens + position, mask=at < N, other=-1)
+            is_its = (token[:, None] == key[None, :]).to(tl.float32)
+            inside = (at < N)[:, None] & (column < C)[None, :]
+            rows = tl.load(drows + position[:, None] * C + column[None, :], mask=inside, other=0.0)
+            total += tl.dot(is_its, rows.to(tl.float32), input_precision="ieee")
+        inside = (token < V)[:, None] & (column < C)[None, :]
+        tl.store(dtable + token[:, None].to(tl.int64) * C + column[None, :], total, mask=inside)
 
 
 def token_order_forward(tokens, vocab_size):
@@ -136,5 +165,8 @@ def embedding_backward(table, tokens, order, rows, drows):
     find_segments[(triton.cdiv(N, SORT),)](tokens, order, begins, ends, unsorted, N, BLOCK=SORT, num_warps=WARPS)
     add_segments[(V, triton.cdiv(C, COLUMNS))](
         tokens, order, begins, ends, unsorted, drows, dtable, N, C, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=WARPS
+    )
+    add_all[(triton.cdiv(V, 64), triton.cdiv(C, 64))](
+        tokens, order, unsorted, drows, dtable, N, V, C, TOKENS=64, ROWS=32, COLUMNS=64
     )
     return dtable

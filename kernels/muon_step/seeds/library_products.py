@@ -100,7 +100,7 @@ def even_out(squares, second, factors, S, size, side, rest, BLOCK: tl.constexpr)
     for start in range(0, S, BLOCK):
         at = start + tl.arange(0, BLOCK)
         total += tl.load(squares + base + at, mask=at < S, other=0.0)
-    restore = side / tl.maximum(tl.sqrt_rn(tl.sum(total, axis=0)), 1e-6)
+    restore = side / tl.maximum(tl.sqrt(tl.sum(total, axis=0)), 1e-6)
     before = tl.zeros([BLOCK], tl.float32)
     after = tl.zeros([BLOCK], tl.float32)
     for start in range(0, S, BLOCK):
@@ -109,12 +109,12 @@ def even_out(squares, second, factors, S, size, side, rest, BLOCK: tl.constexpr)
         moment = tl.load(second + base + at, mask=at < S, other=0.0)
         moment += rest * (mean - moment)
         tl.store(second + base + at, moment, mask=at < S)
-        inverse = 1.0 / tl.sqrt_rn(tl.maximum(moment, 1e-10))
+        inverse = tl.rsqrt(tl.maximum(moment, 1e-10))
         before += mean
         after += mean * inverse * inverse
         tl.store(factors + base + at, inverse, mask=at < S)
-    old = tl.sqrt_rn(tl.sum(before, axis=0) * size)
-    new = tl.sqrt_rn(tl.sum(after, axis=0) * size)
+    old = tl.sqrt(tl.sum(before, axis=0) * size)
+    new = tl.sqrt(tl.sum(after, axis=0) * size)
     tl.debug_barrier()
     for start in range(0, S, BLOCK):
         at = start + tl.arange(0, BLOCK)

@@ -2,7 +2,7 @@
 
 Backward: one kernel walks the rows and makes the gate again with its gradients, the second owns columns of one row of
 the table and adds the tokens of its segment. The order is a hint: a third looks whether positions rise strictly within
-each token and tokens never fall, which only the stable sort does; where they do not, every token is looked at instead.
+each token and tokens never fall, which only the stable sort does; where they do not, another looks at every token.
 gate_weight's gradient is a sum of one matrix a program. Written from the equations in target.py.
 """
 
@@ -133,22 +133,53 @@ def add_segments(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    token = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    is_unsorted = tl.load(unsorted) > 0
-    begin = tl.where(is_unsorted, 0, tl.load(begins + token))
-    end = tl.where(is_unsorted, N, tl.load(ends + token))
-    total = tl.zeros([COLUMNS], tl.float32)
-    for start in range(begin, end, ROWS):
-        at = start + tl.arange(0, ROWS)
-        position, _, _ = read_order(tokens, order, at, at < end, N)
-        position = tl.where(is_unsorted, at.to(tl.int64), position)
-        key = tl.load(tokens + position, mask=at < end, other=-1)
-        inside = ((at < end) & (key == token))[:, None] & (column < K * D)[None, :]
-        upstream = tl.load(dmixed + position[:, None] * (K * D) + column[None, :], mask=inside, other=0.0)
-        factor = tl.load(gate + position[:, None] * K + column[None, :] // D, mask=inside, other=0.0)
-        total += tl.sum(factor * upstream.to(tl.float32), axis=0)
-    tl.store(dtable + token * (K * D) + column, total, mask=column < K * D)
+    """One row of the table, if the order is the sorted one."""
+    if tl.load(unsorted) == 0:
+        token = tl.program_id(0).to(tl.int64)
+        column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+        end = tl.load(ends + token)
+        total = tl.zeros([COLUMNS], tl.float32)
+        for start in range(tl.load(begins + token), end, ROWS):
+            at = start + tl.arange(0, ROWS)
+            position = tl.load(order + at, mask=at < end, other=0)
+            inside = (at < end)[:, None] & (column < K * D)[None, :]
+            upstream = tl.load(dmixed + position[:, None] * (K * D) + column[None, :], mask=inside, other=0.0)
+            factor = tl.load(gate + position[:, None] * K + column[None, :] // D, mask=inside, other=0.0)
+            total += tl.sum(factor * upstream.to(tl.float32), axis=0)
+        tl.store(dtable + token * (K * D) + column, total, mask=column < K * D)
+
+
+@triton.jit
+def add_all(
+    tokens,
+    unsorted,
+    gate,
+    dmixed,
+    dtable,
+    N,
+    K,
+    D,
+    V,
+    TOKENS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Some rows of the table without the order: all tokens, times what says whose each of them is."""
+    if tl.load(unsorted) > 0:
+        token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
+        column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+        total = tl.zeros([TOKENS, COLUMNS], tl.float32)
+        for start in range(0, N, ROWS):
+            at = start + tl.arange(0, ROWS)
+            key = tl.load(tokens + at, mask=at < N, other=-1)
+            is_its = (token[:, None] == key[None, :]).to(tl.float32)
+            inside = (at < N)[:, None] & (column < K * D)[None, :]
+            place = at[:, None].to(tl.int64)
+            upstream = tl.load(dmixed + place * (K * D) + column[None, :], mask=inside, other=0.0).to(tl.float32)
+            factor = tl.load(gate + place * K + column[None, :] // D, mask=inside, other=0.0)
+            total += tl.dot(is_its, factor * upstream, input_precision="ieee")
+        inside = (token < V)[:, None] & (column < K * D)[None, :]
+        tl.store(dtable + token[:, None].to(tl.int64) * (K * D) + column[None, :], total, mask=inside)
 
 
 def value_mix_forward(v, gate_input, gate_weight, table, tokens, order):
@@ -222,5 +253,8 @@ def value_mix_backward(v, gate_input, gate_weight, table, tokens, order, mixed, 
         ROWS=SEGMENT_ROWS,
         COLUMNS=COLUMNS,
         num_warps=WARPS,
+    )
+    add_all[(triton.cdiv(V, 64), triton.cdiv(C, 64))](
+        tokens, unsorted, gate, dmixed, dtable, N, K, D, V, TOKENS=64, ROWS=32, COLUMNS=64
     )
     return dgate_input, torch.sum(dweight, dim=0), dtable
