@@ -12,6 +12,8 @@ first 16-byte boundary and after the last are taken one by one; where the four t
 
 import math
 
+import torch
+
 TUNE = {"THREADS": [256, 128, 512], "VECTORS": [2, 1, 4]}
 
 SOURCE = r"""
