@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kernelsearch.digest import digest
+from kernelsearch.scorecard.cuda_edits import find_cuda_edits
 from kernelsearch.scorecard.edits import Edit, apply_edit, find_edits
 from kernelsearch.scorecard.handwritten import find_mistakes
 from kernelsearch.scorecard.triton_edits import find_triton_edits
@@ -18,7 +19,7 @@ from kernelsearch.spec.target import SCALAR_DTYPES
 
 @dataclass(frozen=True)
 class Base:
-    """A right kernel that mutants are made of: its target's name, its own, its source, "cpp" or "triton"."""
+    """A right kernel that mutants are made of: its target's name, its own, its source, "cpp", "triton" or "cuda"."""
 
     target: str
     name: str
@@ -54,6 +55,8 @@ def mutants_of(base: Base, dtype: str) -> list[Mutant]:
     found: dict[str, Mutant] = {}
     if base.language == "triton":
         edits = find_triton_edits(base.source)
+    elif base.language == "cuda":
+        edits = find_cuda_edits(base.source)
     else:
         edits = [*find_mistakes(base.target, base.source), *find_edits(base.source)]
     for edit in edits:

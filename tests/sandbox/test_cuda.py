@@ -57,7 +57,11 @@ STEP = "        __syncthreads();\n    }\n"
 WRONG = {
     "another number": (changed("scale * dtotal", "2.0f * scale * dtotal"), {"MISMATCH"}, ""),
     "without the barrier in the loop": (changed(STEP, "    }\n"), {"MISMATCH", "DETERMINISM"}, ""),
-    "a barrier in a branch": (changed(STEP, "        if (threadIdx.x < step) __syncthreads();\n    }\n"), {"CRASH"}, "line 14: "),
+    "a barrier in a branch": (
+        changed(STEP, "        if (threadIdx.x < step) __syncthreads();\n    }\n"),
+        {"CRASH"},
+        "line 14: ",
+    ),
     "beyond a tensor": (changed("k < K; k += THREADS) sum", "k <= K; k += THREADS) sum"), {"CRASH", "MISMATCH"}, ""),
     "an unwritten output": (changed("if (threadIdx.x == 0) total", "if (threadIdx.x == 99) total"), {"MISMATCH"}, ""),
     "a sum in the order of arrival": (
@@ -66,11 +70,17 @@ WRONG = {
         "differs when repeated",
     ),
     "an input that is written": (
-        changed("const scalar_t* x, float*", "scalar_t* x, float*").replace("float sum = 0.0f;", "float sum = 0.0f; x[0] = 1.0f;"),
+        changed("const scalar_t* x, float*", "scalar_t* x, float*").replace(
+            "float sum = 0.0f;", "float sum = 0.0f; x[0] = 1.0f;"
+        ),
         {"CRASH", "MISMATCH"},
         "writes to its input x",
     ),
-    "another dtype than the kernel's": (changed("dtype=torch.float32", "dtype=torch.float64"), {"CRASH"}, "takes a pointer to float32"),
+    "another dtype than the kernel's": (
+        changed("dtype=torch.float32", "dtype=torch.float64"),
+        {"CRASH"},
+        "takes a pointer to float32",
+    ),
     "too many threads": (changed("(N,), (THREADS,), (x", "(N,), (64 * THREADS,), (x"), {"CRASH", "BUILD"}, ""),
     "no C++": (changed("float sum = 0.0f;", "float sum = ;"), {"BUILD"}, ""),
     "tensor cores": (changed("float sum = 0.0f;", "float sum = 0.0f; wmma(1);"), {"LINT"}, "cannot be emulated"),
