@@ -7,7 +7,7 @@ includes, `extern "C"`, `__shared__` arrays and `extern __shared__`. Lines keep 
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,8 +15,9 @@ from kernelsearch.build.host_cuda import read_tokens
 from kernelsearch.build.host_cuda_scope import Token
 from kernelsearch.build.host_source import parse_source, refuse
 from kernelsearch.errors import ContractError
-from kernelsearch.spec.candidate import Candidate
+from kernelsearch.spec.candidate import Candidate, Value
 
+FILE = '"candidate.py"'
 SCALARS = {"float32": "float", "bfloat16": "__nv_bfloat16"}
 # What is CUDA C and has no emulation, with what to do instead.
 NOT_EMULATED = (
@@ -39,7 +40,9 @@ typedef unsigned long uintptr_t; typedef long intptr_t;
 #include <cstdint>
 #endif
 """
-_C_HEADERS = ("cstdint", "stdint.h", "cfloat", "float.h", "climits", "limits.h")
+_C_HEADERS = re.compile(
+    r"^[ \t]*#[ \t]*include[ \t]*[<\"](cstdint|c(float|limits)|(stdint|float|limits)\.h)[>\"]", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -74,21 +77,23 @@ def cuda_texts(source: str) -> tuple[Text, ...]:
 
 
 def device_text(candidate: Candidate, text: Text, dtype: str) -> str:
-    """What a GPU's compiler (NVRTC, nvcc, CuPy's RawModule) is given."""
-    code = re.sub(
-        rf"^([ \t]*#[ \t]*include[ \t]*[<\"]({'|'.join(_C_HEADERS)})[>\"])", "// in the prelude", text.code, flags=re.M
-    )
-    return f'{_PRELUDE}{_definitions(candidate, dtype)}#line {text.line} "candidate.py"\n{code}\n'
+    """What a GPU's compiler (NVRTC, nvcc) is given."""
+    return f"{device_code(f'#line {text.line} {FILE}{chr(10)}{text.code}', candidate.tunables, dtype)}\n"
+
+
+def device_code(code: str, tunables: Mapping[str, Value], dtype: str) -> str:
+    """CUDA C behind its prelude, for any compiler of NVIDIA's, CuPy's RawModule too."""
+    return _PRELUDE + _definitions(tunables, dtype) + _C_HEADERS.sub("// in the prelude", code)
 
 
 def emulated_text(candidate: Candidate, dtype: str) -> tuple[str, tuple[Kernel, ...]]:
     """All texts of a candidate as one C++ file, and its kernels. Raises ContractError for what is not emulated."""
-    parts = ["#include <kernelsearch/cuda_emulation.h>\n", _definitions(candidate, dtype)]
+    parts = ["#include <kernelsearch/cuda_emulation.h>\n", _definitions(candidate.tunables, dtype)]
     kernels: list[Kernel] = []
     for number, text in enumerate(cuda_texts(candidate.source)):
         rewritten = _Rewriting(read_tokens(text.code, text.line), text.line)
         body = rewritten.text()
-        parts.append(f'namespace ks_{number} {{\n#line {text.line} "candidate.py"\n{body}\n}}\n')
+        parts.append(f"namespace ks_{number} {{\n#line {text.line} {FILE}\n{body}\n}}\n")
         parts += [f"#undef {name}\n" for name in rewritten.macros]
         for name in rewritten.kernels:
             kernel = Kernel(text.name, name, f"ks_kernel_{len(kernels)}")
@@ -98,8 +103,8 @@ def emulated_text(candidate: Candidate, dtype: str) -> tuple[str, tuple[Kernel, 
     return "".join(parts), tuple(kernels)
 
 
-def _definitions(candidate: Candidate, dtype: str) -> str:
-    macros = {"SCALAR_IS_BFLOAT16": int(dtype == "bfloat16"), **candidate.tunables}
+def _definitions(tunables: Mapping[str, Value], dtype: str) -> str:
+    macros = {"SCALAR_IS_BFLOAT16": int(dtype == "bfloat16"), **tunables}
     lines = [f"typedef {SCALARS[dtype]} scalar_t;", *(f"#define {name} {value}" for name, value in macros.items())]
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from kernelsearch.build import cpp
+from kernelsearch.build.cuda_ahead import NEEDED as NEEDED_CUDA
+from kernelsearch.build.cuda_ahead import cuda_compiler
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.build.triton_ahead import triton_version
@@ -67,7 +69,7 @@ def run() -> tuple[dict[str, Any], int]:
     place = open_workplace(None)
     findings = [_python(), _compiler(), _torch()]
     has_compiler = findings[1].is_ok
-    findings += [_processor(), _allocator(place), _gpu(), _driver(), _triton()]
+    findings += [_processor(), _allocator(place), _gpu(), _driver(), _triton(), _cuda()]
     if has_compiler:
         findings += _sandbox(place)
     findings += [_extra(name, found) for name, found in installed_extras().items()]
@@ -112,6 +114,12 @@ def _gpu() -> Finding:
 
 def _triton() -> Finding:
     return _try("Triton, for kernels on GPUs", triton_version)
+
+
+def _cuda() -> Finding:
+    found = cuda_compiler()
+    name = "CUDA C compiled without a GPU"
+    return Finding(name, True, " ".join((found[0], found[2]))) if found else Finding(name, False, "no", NEEDED_CUDA)
 
 
 def _processor() -> Finding:

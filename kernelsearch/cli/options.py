@@ -21,6 +21,7 @@ class Dtype(StrEnum):
 class Language(StrEnum):
     CPP = "cpp"
     TRITON = "triton"
+    CUDA = "cuda"
 
 
 class CandidateLanguage(StrEnum):

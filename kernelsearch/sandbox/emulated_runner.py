@@ -79,10 +79,9 @@ class Kernel:
         what = f"argument {place + 1} of {self.name}"
         if code.startswith("p"):
             words[place] = self.address(value, code[1:], what)
-        elif code.startswith("float") and isinstance(value, int | float):
-            kind = ctypes.c_float if code == "float32" else ctypes.c_double
-            kind.from_address(address).value = float(value)
-        elif code.startswith(("int", "uint")) and isinstance(value, int):
+        elif code == "float32" and isinstance(value, float):
+            ctypes.c_float.from_address(address).value = value
+        elif code.startswith(("int", "uint")) and isinstance(value, int) and not isinstance(value, bool):
             bits = int(code.removeprefix("u").removeprefix("int"))
             low, high = (0, 2**bits) if code[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
             if not low <= value < high:
@@ -91,11 +90,10 @@ class Kernel:
         elif code == "bool" and isinstance(value, bool):
             words[place] = int(value)
         else:
-            raise TypeError(f"{what} is {described(value)}; the kernel takes {code}")
+            way = "; a launch passes int, float (in 32 bits) and bool as they are: convert in the host function"
+            raise TypeError(f"{what} is {described(value)}; the kernel takes {code}{way}")
 
     def address(self, value: Any, dtype: str, what: str) -> int:
-        if value is None:
-            return 0
         if not hasattr(value, "data_ptr") or (dtype and str(value.dtype) != f"torch.{dtype}"):
             raise TypeError(
                 f"{what} is {described(value)}; the kernel takes a pointer to {dtype or 'a type of its own'}"

@@ -1,8 +1,8 @@
 """Small wrong changes of a CUDA candidate's kernels: those of C++, and what only blocks and warps can get wrong.
 
-The operators on C++ (scorecard/operators.py) see the text with CUDA's own words blanked out, so that places stay the same.
-Barriers, masks, indices of threads and blocks, atomics and tests of alignment have operators here. What the host function
-does is left alone.
+The operators on C++ (scorecard/operators.py) see the text with CUDA's own words blanked out, so that places stay the
+same. Barriers, masks, indices of threads and blocks, atomics and tests of alignment have operators here. What the host
+function does is left alone.
 """
 
 import re

@@ -4,7 +4,6 @@ CUDA C is compiled by NVRTC through CuPy behind a prelude (`scalar_t`, SCALAR_IS
 launched on torch's stream.
 """
 
-import re
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,20 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernelsearch.build.cuda import device_code
 from kernelsearch.build.triton_worker import load
 from kernelsearch.errors import EnvironmentMissing
-
-CTYPES = {"float32": "float", "bfloat16": "__nv_bfloat16"}
-PRELUDE = """\
-#include <cuda_fp16.h>
-#include <cuda_bf16.h>
-typedef signed char int8_t; typedef unsigned char uint8_t; typedef short int16_t; typedef unsigned short uint16_t;
-typedef int int32_t; typedef unsigned int uint32_t; typedef long int64_t; typedef unsigned long uint64_t;
-typedef unsigned long uintptr_t; typedef long intptr_t;
-"""
-C_HEADERS = re.compile(
-    r"^[ \t]*#[ \t]*include[ \t]*[<\"](cstdint|stdint\.h|cfloat|float\.h|climits|limits\.h)[>\"]", re.M
-)
 
 
 def load_candidate(source: str, language: str, tunables: dict[str, int], dtype: str) -> dict[str, Any]:
@@ -42,9 +30,6 @@ def make_launch(tunables: Mapping[str, int], dtype: str) -> Callable[..., None]:
         import cupy
     except ImportError:
         raise EnvironmentMissing("cupy is not installed: pip install 'kernelsearch[cuda13]'") from None
-    macros = {"SCALAR_IS_BFLOAT16": int(dtype == "bfloat16"), **tunables}
-    defined = "".join(f"#define {name} {value}\n" for name, value in macros.items())
-    prelude = f"{PRELUDE}typedef {CTYPES[dtype]} scalar_t;\n{defined}"
     modules: dict[str, Any] = {}
 
     def launch(
@@ -56,7 +41,7 @@ def make_launch(tunables: Mapping[str, int], dtype: str) -> Callable[..., None]:
         shared_bytes: int = 0,
     ) -> None:
         if source not in modules:
-            modules[source] = cupy.RawModule(code=prelude + C_HEADERS.sub("//", source), options=("--std=c++17",))
+            modules[source] = cupy.RawModule(code=device_code(source, tunables, dtype), options=("--std=c++17",))
         kernel = modules[source].get_function(name)
         if shared_bytes > 48 << 10:
             kernel.max_dynamic_shared_size_bytes = shared_bytes
