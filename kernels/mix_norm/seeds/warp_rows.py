@@ -17,7 +17,7 @@ SOURCE = r"""
 #include <cuda_bf16.h>
 #include <cstdint>
 
-constexpr int WIDTH = 16 / sizeof(scalar_t);
+constexpr int WIDTH = 16 / sizeof(scalar_t), STEPS = UNROLL;
 constexpr float EPSILON = 1.1920928955078125e-07f;
 
 struct __align__(16) Vector { scalar_t at[WIDTH]; };
@@ -65,7 +65,7 @@ mix_forward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ x0, con
     const int lane = threadIdx.x % 32;
     const float w = *resid, w0 = *skip;
     float squares = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C), b = load(x0 + at, start, C);
         Vector m;
@@ -78,7 +78,7 @@ mix_forward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ x0, con
         store(mixed + at, start, C, m);
     }
     const float r = inverse_length(sum_of_warp(squares), C);
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C), b = load(x0 + at, start, C);
         Vector n;
@@ -99,7 +99,7 @@ mix_backward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ x0, co
     const int lane = threadIdx.x % 32;
     const float w = *resid, w0 = *skip;
     float squares = 0.0f, product = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C), b = load(x0 + at, start, C), dn = load(dnormed + at, start, C);
         #pragma unroll
@@ -112,7 +112,7 @@ mix_backward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ x0, co
     const float r = inverse_length(sum_of_warp(squares), C);
     const float mean = sum_of_warp(product) * r / static_cast<float>(C);
     float of_x = 0.0f, of_x0 = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C), b = load(x0 + at, start, C);
         const Vector dn = load(dnormed + at, start, C), dm = load(dmixed + at, start, C);
@@ -144,14 +144,14 @@ norm_forward(const scalar_t* __restrict__ x, scalar_t* __restrict__ y, int64_t N
     const int64_t at = row * C;
     const int lane = threadIdx.x % 32;
     float squares = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C);
         #pragma unroll
         for (int j = 0; j < WIDTH; j++) squares += static_cast<float>(a.at[j]) * static_cast<float>(a.at[j]);
     }
     const float r = inverse_length(sum_of_warp(squares), C);
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         Vector a = load(x + at, start, C);
         #pragma unroll
@@ -168,7 +168,7 @@ norm_backward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ dy, s
     const int64_t at = row * C;
     const int lane = threadIdx.x % 32;
     float squares = 0.0f, product = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         const Vector a = load(x + at, start, C), d = load(dy + at, start, C);
         #pragma unroll
@@ -179,7 +179,7 @@ norm_backward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ dy, s
     }
     const float r = inverse_length(sum_of_warp(squares), C);
     const float mean = sum_of_warp(product) * r / static_cast<float>(C);
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = lane * WIDTH; start < C; start += 32 * WIDTH) {
         Vector a = load(x + at, start, C);
         const Vector d = load(dy + at, start, C);

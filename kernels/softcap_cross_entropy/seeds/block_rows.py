@@ -20,6 +20,7 @@ SOURCE = r"""
 #include <cstdint>
 
 constexpr int WIDTH = 16 / sizeof(scalar_t), WARPS = THREADS / 32;
+constexpr int STEPS = UNROLL;  // nvcc expands no macro behind a pragma
 constexpr float LOG2E = 1.44269504088896341f, CAP = 15.0f;
 
 struct __align__(16) Vector { scalar_t at[WIDTH]; };
@@ -73,7 +74,7 @@ losses(const scalar_t* __restrict__ logits, const int64_t* __restrict__ targets,
     const scalar_t* x = logits + row * V;
     const bool aligned = is_aligned(x);
     float sum = 0.0f;
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = threadIdx.x * WIDTH; start < V; start += THREADS * WIDTH) {
         const Vector now = load(x, start, V, aligned);
         #pragma unroll
@@ -100,7 +101,7 @@ gradients(const scalar_t* __restrict__ logits, const int64_t* __restrict__ targe
     scalar_t* dx = dlogits + row * V;
     const bool aligned = is_aligned(x), stores_aligned = is_aligned(dx);
     const float inverse_sum = 1.0f / weight_sum[row], scale = target < 0 ? 0.0f : dloss[row];
-    #pragma unroll UNROLL
+    #pragma unroll STEPS
     for (int start = threadIdx.x * WIDTH; start < V; start += THREADS * WIDTH) {
         Vector now = load(x, start, V, aligned);
         #pragma unroll
