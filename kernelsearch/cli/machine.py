@@ -68,13 +68,15 @@ def describe_precision(target: Target, dtype: str) -> str:
 
 
 def describe_machine(threads: int, peaks: Peaks) -> str:
-    bandwidths = ", ".join(f"{_bytes(size)}: {value / 1e9:.2g} GB/s" for size, value in sorted(peaks.bandwidth.items()))
+    bandwidths = ", ".join(
+        f"{_bytes(size)}: {_two_digits(value / 1e9)} GB/s" for size, value in sorted(peaks.bandwidth.items())
+    )
     return "\n".join(
         (
             f"- {cpu_model()}, {threads} threads for every contender (OpenMP)",
             f"- vector features: {_features() or 'not known'}",
             f"- caches of a core: {_caches() or 'not known'}",
-            f"- float32 arithmetic of its matrix product: {peaks.flops / 1e9:.2g} GFLOP/s (measured)",
+            f"- float32 arithmetic of its matrix product: {_two_digits(peaks.flops / 1e9)} GFLOP/s (measured)",
             f"- copying, by footprint: {bandwidths} (measured)",
         )
     )
@@ -116,6 +118,10 @@ def _caches() -> str:
         if kind != "Instruction":
             found.append(f"L{level} {size}")
     return ", ".join(found)
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _bytes(size: int) -> str:

@@ -14,9 +14,9 @@ class ReplayProposer:
     """What a ledger says was tried for one target and language; each candidate once, in order of its first trial."""
 
     def __init__(self, candidates: Sequence[Candidate], source: str) -> None:
-        unique = {candidate.digest: candidate for candidate in reversed(candidates)}
+        unique = {candidate.digest: candidate for candidate in candidates}
         self._source = source
-        self._inner = FileProposer(tuple(reversed(unique.values())))
+        self._inner = FileProposer(tuple(unique.values()))
 
     @property
     def name(self) -> str:
