@@ -68,6 +68,7 @@ class ModelProposer:
         self._pending: dict[str, tuple[str, float]] = {}
         self._asked: set[str] = set()
         self._explained: dict[str, str] = {}
+        self._tunes = how.tune_every > 0 and not how.is_folder
         self.ending = ""
 
     @property
@@ -153,7 +154,7 @@ class ModelProposer:
     def _to_tune(self, history: Sequence[Trial], number: int) -> Candidate | None:
         """The best source, where this proposal is to be one of numbers and it has bindings that nobody tried."""
         best = best_records(history, 1)
-        if not best or self._how.is_folder or self._how.tune_every == 0 or number % self._how.tune_every:
+        if not best or not self._tunes or number % self._how.tune_every:
             return None
         candidate = best[0].candidate
         tried = {trial.candidate.digest for trial in history if trial.candidate.source == candidate.source}
@@ -179,6 +180,9 @@ class ModelProposer:
                 self.ending = str(limit)
                 return None
             except CallFailed as failure:
+                if failure.is_permanent and prompt.schema is not None:
+                    self._tunes = False  # many local servers know no schemas; the next question has none
+                    return None
                 self._failures[model] += FAILURES_OF_A_MODEL if failure.is_permanent else 1
                 reason = f"{model} cannot be asked: {failure}"
                 continue

@@ -127,6 +127,17 @@ def test_numbers_alone_may_be_proposed_for_a_known_source(tmp_path):
     assert client.prompts[0].schema["properties"]["UNROLL"] == {"type": "integer", "enum": [1, 4]}
 
 
+def test_a_server_that_knows_no_schemas_is_asked_for_sources_alone(tmp_path):
+    def reply(prompt: Prompt) -> str:
+        if prompt.schema is not None:
+            raise CallFailed("status 400: response_format", is_permanent=True)
+        return block(VECTORS)
+
+    calls = make_calls(tmp_path, Limits(calls=2))
+    result = study(make_proposer([Scripted(reply)], calls, tune_every=1), calls)
+    assert result.best is not None and result.best.candidate.source == VECTORS
+
+
 @pytest.mark.parametrize("text", ['{"X": 3}', '{"X": true}', "[]", "two", '{"Y": 1}', "[" * 100_000])
 def test_numbers_that_were_not_declared_are_no_proposal(text):
     with pytest.raises(Useless):
