@@ -29,7 +29,8 @@ def local_llm():
     parameters.n_ctx, parameters.n_parallel = 8192, 1
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1  # two threads spin against each other
     server = xllamacpp.Server(parameters)
-    return f"{server.listening_address}/v1"
+    yield f"{server.listening_address}/v1"
+    del server  # it ends with its object
 
 
 def test_a_local_model_is_asked_judged_counted_and_replayed(local_llm, tmp_path):
