@@ -85,6 +85,6 @@ SCRIPT: list[tuple[str, str]] = [
     (block(source(forward=FORWARD.replace("0; d < D", "1; d < D")), "first", "skip the first"), "MISMATCH"),
     ("<think>```cpp\nint x;\n```</think>The kernel cannot be improved any more.", "useless"),
     (block(source(backward=BACKWARD.replace("scale * ", "")), "gradient", "no product"), "GRADIENT"),
-    (block(source().replace("row_sum_backward", "row_sum_back"), "misnamed", "shorter name"), "BUILD"),
+    (block(source().replace("row_sum_backward", "row_sum_back"), "misnamed", "shorter name"), "LINT"),
     (block(source(before="int counter;\n"), "state", "count calls"), "LINT"),
 ]

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kernelsearch.ledger import Ledger
-from kernelsearch.spec import read_candidate
+from kernelsearch.ledger import Ledger, Objects
 from tests.search.llm.answers import SCRIPT
-from tests.search.llm.conftest import KEY, ROW_SUM, expected_outcomes
+from tests.search.llm.conftest import KEY, PLAIN, ROW_SUM, expected_outcomes
 from tests.search.llm.server import listed, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -34,21 +33,22 @@ def judged(tmp_path_factory):
         runs = []
         for more in ((), ("--replay",)):
             done = optimize(home, provider.url, *more)
-            assert done.returncode == 0, done.stderr
+            assert done.returncode in (0, 1), done.stderr  # 1: nothing accepted
             runs.append(json.loads(done.stdout))
             asked.append(len(provider.requests))
     return runs, asked, home
 
 
-def test_the_real_judge_accepts_exactly_the_good_ones(judged):
-    trials = [line.body for line in Ledger(judged[2] / "ledger.jsonl").find("trial")]
-    accepted = {body["candidate"] for body in trials if body["verdict"]["accepted"]}
-    good = {source for source, outcome in expected_outcomes().items() if outcome == "accepted"}
-    found = {read_candidate("row_sum", "cpp", source, "").digest for source in good}
-    assert accepted - found <= {body["candidate"] for body in trials if body["origin"] == "plain"}
-    refused = [o for o in expected_outcomes().values() if o != "accepted"]
-    statuses = [body["verdict"]["status"] for body in trials if body["verdict"]["status"] not in ("PASSED", "SLOWER")]
-    assert found & accepted and len(statuses) == len(refused)
+def test_the_real_judge_ends_each_as_foreseen_and_accepts_no_other_than_the_good_ones(judged):
+    """Right and faster is one thing, seen to be faster another: on a busy machine the clock may accept neither."""
+    found, accepted = {}, set()
+    for line in Ledger(judged[2] / "ledger.jsonl").find("trial"):
+        source = Objects(judged[2] / "objects").get(line.body["source"])
+        found[source] = line.body["verdict"]["status"].replace("SLOWER", "PASSED")
+        accepted |= {source} if line.body["verdict"]["accepted"] else set()
+    expected = {source: outcome.replace("accepted", "PASSED") for source, outcome in expected_outcomes().items()}
+    assert found == {**expected, PLAIN.source: "PASSED"}
+    assert accepted <= {source for source, outcome in expected_outcomes().items() if outcome == "accepted"}
 
 
 def test_the_replay_asks_nobody_and_finds_the_same_trials(judged):
