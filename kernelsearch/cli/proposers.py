@@ -96,8 +96,15 @@ def choose_proposers(
     if name == "replay":
         return [make_replay(ground, options)]
     if name in WRITERS:
-        return [make_model_proposer(name, ground, options, on_event)]
-    return make_searches(name, ground.folder.target, ground.seeds, ground.seed)
+        made: list[Proposer] = [make_model_proposer(name, ground, options, on_event)]
+    else:
+        made = make_searches(name, ground.folder.target, ground.seeds, ground.seed)
+    return idea_first(made, ground.given, ground.idea)
+
+
+def idea_first(proposers: list[Proposer], given: list[Candidate], idea: Idea | None) -> list[Proposer]:
+    """With an idea, the files that carry it out come first: a short study must not end before they were judged."""
+    return proposers if idea is None or not given else [FileProposer(given), *proposers]
 
 
 def make_searches(name: str, target: Target, seeds: list[Candidate], seed: int) -> list[Proposer]:

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from kernelsearch.cli.optimize import starting_candidates
-from kernelsearch.cli.proposers import make_searches
+from kernelsearch.cli.proposers import idea_first, make_searches
 from kernelsearch.errors import UsageError
-from kernelsearch.spec import find_target, library_path
+from kernelsearch.spec import Idea, find_target, library_path
 
 ACCEPTED = library_path() / "mix_norm" / "accepted" / "cpu-cpp-float32"
 FOLDER = find_target("mix_norm", library_path())
+IDEA = Idea("a text of some length", "mix_norm")
 SEEDS = list(FOLDER.seeds("cpp"))
 
 
@@ -46,3 +47,11 @@ def test_random_search_runs_beside_every_proposer(name, wanted):
 def test_random_search_has_the_same_space_as_evolution():
     proposers = make_searches("evolve", FOLDER.target, starting_candidates(FOLDER, "cpp", ()), 0)
     assert len({proposer.describe()["bindings"] for proposer in proposers}) == 1
+
+
+def test_what_carries_out_an_idea_is_judged_before_anything_else(tmp_path):
+    file = tmp_path / "mine.cpp"
+    file.write_text("// mine")
+    given = starting_candidates(FOLDER, "cpp", (file,))[-1:]
+    first, *others = idea_first(make_searches("sweep", FOLDER.target, given, 0), given, IDEA)
+    assert (first.ask([]).origin, [p.name for p in others]) == ("mine", ["sweep", "random"])
