@@ -26,7 +26,7 @@ from kernelsearch.report.text import format_interval, name_candidate, open_conso
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.sandbox.languages import GPU_LANGUAGES, LANGUAGES
+from kernelsearch.sandbox.languages import GPU_LANGUAGES
 from kernelsearch.search import Budget, StudyResult, Trial, run_study
 from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
@@ -79,8 +79,6 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         )
     console.print(render_study(result, seeds))
     console.print("\n".join(f"{p.name}: {p.ending}." for p in proposers if isinstance(p, ModelProposer) and p.ending))
-    if isinstance(judge, Judge) and (untimed := LANGUAGES[request.language].untimed):
-        console.print(f"nothing was timed, so there is no best: {request.language} is {untimed} without a GPU")
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:

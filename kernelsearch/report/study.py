@@ -87,6 +87,10 @@ def advise(result: StudyResult) -> str:
         return "Next: run the same command again; it goes on where it stopped."
     if result.best is not None and result.best.verdict.accepted:
         return "Next: `kernelsearch race` tells whether a training run reaches its loss sooner with it."
+    equal = [trial.verdict for trial in result.trials if trial.verdict.passed]
+    if equal and all(verdict.speedup is None for verdict in equal):
+        said = f"{len(equal)} equal and none the best: {equal[-1].detail}"
+        return f"{said}. Next: the same command where it can be timed."
     if result.reason == "exhausted":
         return "No candidate beat the baseline. Next: judge your own with `kernelsearch check FILE --target TARGET`."
     return "No candidate beat the baseline yet. Next: a larger `--budget`; what was judged is not judged again."

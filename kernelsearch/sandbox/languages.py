@@ -218,7 +218,7 @@ LANGUAGES = {
         _triton_command,
         ahead=triton.compile_ahead,
         untimed="interpreted, not timed",
-        call_timeout_s=60.0,
+        call_timeout_s=120.0,
     ),
     "cuda": Language(
         _compile_python,

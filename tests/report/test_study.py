@@ -94,6 +94,14 @@ def test_a_study_without_a_winner_says_so():
     assert "kernelsearch check" in advise(make_result(SLOW, reason="exhausted"))
 
 
+def test_a_study_that_only_proved_names_no_best():
+    trial = make_trial(16, 0.9)
+    proven = replace(
+        trial, verdict=replace(trial.verdict, accepted=False, speedup=None, low=None, high=None, detail="not timed")
+    )
+    assert advise(make_result(proven)).startswith("1 equal and none the best: not timed")
+
+
 def test_an_interrupted_study_tells_how_to_go_on():
     assert "run the same command again" in advise(make_result(FAST, reason="interrupted"))
 

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-TUNE = {"BLOCK": [1024, 512, 2048], "WARPS": [4, 8, 2]}
+TUNE = {"ROWS": [8, 2, 4, 16], "BLOCK": [256, 128, 512], "WARPS": [4, 8, 2]}
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -22,20 +22,22 @@ POLAR_EXPRESS = (
 
 
 @triton.jit
-def accumulate(grads, buffer, x, squares, N, momentum, rest, BLOCK: tl.constexpr):
-    """One row: the buffer's step, the update before it is scaled, and its sum of squares."""
-    row = tl.program_id(0).to(tl.int64)
-    total = tl.zeros([BLOCK], tl.float32)
+def accumulate(grads, buffer, x, squares, R, N, momentum, rest, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Some rows: the buffer's step, the update before it is scaled, and its sum of squares."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    total = tl.zeros([ROWS, BLOCK], tl.float32)
     for start in range(0, N, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        g = tl.load(grads + row * N + at, mask=at < N, other=0.0)
-        m = tl.load(buffer + row * N + at, mask=at < N, other=0.0)
+        column = start + tl.arange(0, BLOCK)
+        inside = (row < R)[:, None] & (column < N)[None, :]
+        at = row[:, None].to(tl.int64) * N + column[None, :]
+        g = tl.load(grads + at, mask=inside, other=0.0)
+        m = tl.load(buffer + at, mask=inside, other=0.0)
         m += rest * (g - m)
         u = g + momentum * (m - g)
-        tl.store(buffer + row * N + at, m, mask=at < N)
-        tl.store(x + row * N + at, u, mask=at < N)
+        tl.store(buffer + at, m, mask=inside)
+        tl.store(x + at, u, mask=inside)
         total += u * u
-    tl.store(squares + row, tl.sum(total, axis=0))
+    tl.store(squares + row, tl.sum(total, axis=1), mask=row < R)
 
 
 @triton.jit
@@ -61,22 +63,25 @@ def row_factors(squares, factors, M, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def scale_rows(x, factors, N, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + row * N + at, mask=at < N, other=0.0)
-    tl.store(x + row * N + at, value * tl.load(factors + row), mask=at < N)
+def scale_rows(x, factors, R, N, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = (row < R)[:, None] & (column < N)[None, :]
+    at = row[:, None].to(tl.int64) * N + column[None, :]
+    factor = tl.load(factors + row, mask=row < R, other=0.0)
+    tl.store(x + at, tl.load(x + at, mask=inside, other=0.0) * factor[:, None], mask=inside)
 
 
 @triton.jit
-def row_squares(x, squares, N, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    total = tl.zeros([BLOCK], tl.float32)
+def row_squares(x, squares, R, N, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    total = tl.zeros([ROWS, BLOCK], tl.float32)
     for start in range(0, N, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        value = tl.load(x + row * N + at, mask=at < N, other=0.0)
+        column = start + tl.arange(0, BLOCK)
+        inside = (row < R)[:, None] & (column < N)[None, :]
+        value = tl.load(x + row[:, None].to(tl.int64) * N + column[None, :], mask=inside, other=0.0)
         total += value * value
-    tl.store(squares + row, tl.sum(total, axis=0))
+    tl.store(squares + row, tl.sum(total, axis=1), mask=row < R)
 
 
 @triton.jit
@@ -123,17 +128,19 @@ def even_out(squares, second, factors, S, size, side, rest, BLOCK: tl.constexpr)
 
 
 @triton.jit
-def apply(params, x, factors, M, N, lr, lr_decay, by_row: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    if by_row:  # noqa: SIM108 (decided by the compiler)
-        factor = tl.load(factors + row)
+def apply(params, x, factors, R, M, N, lr, lr_decay, by_row: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    inside = (row < R) & (column < N)
+    at = row.to(tl.int64) * N + column
+    if by_row:
+        factor = tl.load(factors + row, mask=row < R, other=0.0)
     else:
-        factor = tl.load(factors + row // M * N + at, mask=at < N, other=0.0)
-    u = tl.load(x + row * N + at, mask=at < N, other=0.0) * factor
-    p = tl.load(params + row * N + at, mask=at < N, other=0.0)
+        factor = tl.load(factors + row // M * N + column, mask=inside, other=0.0)
+    u = tl.load(x + at, mask=inside, other=0.0) * factor
+    p = tl.load(params + at, mask=inside, other=0.0)
     decay = tl.where(u * p >= 0.0, lr_decay * p, 0.0)
-    tl.store(params + row * N + at, p - (lr * u + decay), mask=at < N)
+    tl.store(params + at, p - (lr * u + decay), mask=inside)
 
 
 def polar(x, is_tall):
@@ -157,21 +164,37 @@ def muon_step_forward(params, grads, momentum_buffer, second_moment, lr, momentu
     K, M, N = params.shape
     S = max(M, N)
     by_row = 1 if M >= N else 0
-    rows = (K * M,)
-    tiles = (K * M, triton.cdiv(N, BLOCK))
+    R = K * M
+    rows = (triton.cdiv(R, ROWS),)
+    tiles = (triton.cdiv(R, ROWS), triton.cdiv(N, BLOCK))
     x = torch.empty_like(params)
     squares = torch.empty((K, M), device=params.device, dtype=torch.float32)
     factors = torch.empty((K, M), device=params.device, dtype=torch.float32)
-    accumulate[rows](grads, momentum_buffer, x, squares, N, momentum, 1.0 - momentum, BLOCK=BLOCK, num_warps=WARPS)
+    accumulate[rows](
+        grads, momentum_buffer, x, squares, R, N, momentum, 1.0 - momentum, ROWS=ROWS, BLOCK=BLOCK, num_warps=WARPS
+    )
     row_factors[(K,)](squares, factors, M, BLOCK=BLOCK, num_warps=WARPS)
-    scale_rows[tiles](x, factors, N, BLOCK=BLOCK, num_warps=WARPS)
+    scale_rows[tiles](x, factors, R, N, ROWS=ROWS, BLOCK=BLOCK, num_warps=WARPS)
     x = polar(x, M > N)
     sums = torch.empty((K, S), device=params.device, dtype=torch.float32)
     scales = torch.empty((K, S), device=params.device, dtype=torch.float32)
     if by_row:
-        row_squares[rows](x, sums, N, BLOCK=BLOCK, num_warps=WARPS)
+        row_squares[rows](x, sums, R, N, ROWS=ROWS, BLOCK=BLOCK, num_warps=WARPS)
     else:
         column_squares[(K, triton.cdiv(N, 64))](x, sums, M, N, ROWS=32, COLUMNS=64, num_warps=WARPS)
     side = math.sqrt(min(M, N))
     even_out[(K,)](sums, second_moment, scales, S, min(M, N), side, 1.0 - beta2, BLOCK=BLOCK, num_warps=WARPS)
-    apply[tiles](params, x, scales, M, N, lr, lr * weight_decay, by_row=by_row, BLOCK=BLOCK, num_warps=WARPS)
+    apply[tiles](
+        params,
+        x,
+        scales,
+        R,
+        M,
+        N,
+        lr,
+        lr * weight_decay,
+        by_row=by_row,
+        ROWS=ROWS,
+        BLOCK=BLOCK,
+        num_warps=WARPS,
+    )
