@@ -22,6 +22,7 @@ from typing import Any
 
 SIGNATURE_BYTES = 4096
 MAXIMUM_THREADS, MAXIMUM_SHARED_BYTES = 1024, 227 << 10
+LINE_BYTES = 64
 MAXIMUM_GRID, MAXIMUM_BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)
 
 
@@ -119,7 +120,7 @@ class Runner(python_runner.Runner):  # type: ignore[misc, name-defined]
     def __init__(self, path: bytes, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.path = path.decode()
-        self.is_high = False
+        self.calls_made = 0
         self.kernels: dict[tuple[str, str], Kernel] = {}
         self.allocated: list[Any] = []
 
@@ -145,12 +146,21 @@ class Runner(python_runner.Runner):  # type: ignore[misc, name-defined]
         self.kernels[source, name].run(*sizes, arguments, shared_bytes)
 
     def fence(self, tensor: Any) -> Any:
-        """A copy of a tensor with nothing beside it; it lasts until the call has ended."""
-        self.allocated.append(triton_runner.Fenced(self.torch, tensor, is_high=self.is_high))
-        return self.allocated[-1].tensor
+        """A copy that lasts until the call has ended: right below a page that faults, right above one, or, every third
+        call, as far from a multiple of 64 bytes as the tensor itself."""
+        if self.calls_made % 3 < 2:
+            self.allocated.append(triton_runner.Fenced(self.torch, tensor, is_high=self.calls_made % 3 == 0))
+            return self.allocated[-1].tensor
+        size = tensor.element_size()
+        room = self.torch.empty(tensor.numel() + LINE_BYTES // size, dtype=tensor.dtype)
+        self.allocated.append(triton_runner.Fenced(self.torch, room, is_high=True))
+        room = self.allocated[-1].tensor
+        skipped = (tensor.data_ptr() - room.data_ptr()) % LINE_BYTES // size
+        placed = room[skipped : skipped + tensor.numel()].view(tensor.shape)
+        return placed.copy_(tensor)
 
     def call(self, function: dict[str, Any], call: Any, values: dict[str, Any]) -> None:
-        self.is_high = not self.is_high
+        self.calls_made += 1
         taken = [n for n in function["passed"] if hasattr(values[n], "dtype")]
         fenced = {n: self.fence(values[n]) for n in taken}
         passed = [fenced.get(n, values[n]) for n in function["passed"]]
