@@ -4,15 +4,14 @@
     p' = p (1 - lr wd) - a m' / (sqrt(v') + b),  a = lr sqrt(c) / (1 - beta1^step),  b = eps sqrt(c),
     c = 1 - beta2^step
 
-Loshchilov and Hutter, https://arxiv.org/abs/1711.05101; written from the equations, the correction of v folded into a
-and b as in newton.cpp. What follows from the parameters is computed once, in double, on the host. Layout: flat p, g, m,
-v; p, m, v in place. Float32 inside, one rounding at each store; exact square root and division. Elements before the
-first 16-byte boundary and after the last are taken one by one; where the four tensors are not aligned alike, all are.
+Loshchilov and Hutter, https://arxiv.org/abs/1711.05101; written from the equations, the correction of v folded into
+a and b as in newton.cpp. What follows from the parameters is computed once, in double, on the host. Layout: flat p,
+g, m, v; p, m, v in place. Float32 inside, one rounding at each store; exact square root and division. Elements
+before the first 16-byte boundary and after the last are taken one by one; where the four tensors are not aligned
+alike, all are.
 """
 
 import math
-
-import torch
 
 TUNE = {"THREADS": [256, 128, 512], "VECTORS": [2, 1, 4]}
 
@@ -52,7 +51,8 @@ adamw(scalar_t* __restrict__ p, const scalar_t* __restrict__ g, scalar_t* __rest
         const int64_t at = first + i * THREADS;
         if (at < vectors) {
             const int64_t start = head + at * WIDTH;
-            Vector p_now = *reinterpret_cast<const Vector*>(p + start), m_now = *reinterpret_cast<const Vector*>(m + start);
+            Vector p_now = *reinterpret_cast<const Vector*>(p + start);
+            Vector m_now = *reinterpret_cast<const Vector*>(m + start);
             Vector v_now = *reinterpret_cast<const Vector*>(v + start);
             const Vector g_now = *reinterpret_cast<const Vector*>(g + start);
             #pragma unroll

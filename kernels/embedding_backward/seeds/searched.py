@@ -3,10 +3,11 @@
     order = stable argsort of tokens:  the place of i is the number of j with (tokens_j, j) < (tokens_i, i)
     rows_n = table[tokens_n],    dtable_v = sum over i with tokens[order_i] = v of drows[order_i]
 
-Written from the equations. The order is counted, N^2 comparisons of tokens that a block brings into shared memory tile by
-tile: for the few thousand tokens of a micro-step that is less than launching a sort. In the gradient each thread owns 16
-bytes of one row of the table: it finds the row's run in the sorted order and adds it up, in that order, in float32, with
-one rounding. An order that is not sorted is found out first; then every thread reads all of it.
+Written from the equations. The order is counted, N^2 comparisons of tokens that a block brings into shared memory
+tile by tile: for the few thousand tokens of a micro-step that is less than launching a sort. In the gradient each
+thread owns 16 bytes of one row of the table: it finds the row's run in the sorted order and adds it up, in that
+order, in float32, with one rounding. An order that is not sorted is found out first; then every thread reads all of
+it.
 """
 
 import torch
@@ -71,7 +72,8 @@ look_up(const scalar_t* __restrict__ table, const int64_t* __restrict__ tokens, 
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-find_disorder(const int64_t* __restrict__ tokens, const int64_t* __restrict__ order, int* __restrict__ is_mixed, int N) {
+find_disorder(const int64_t* __restrict__ tokens, const int64_t* __restrict__ order, int* __restrict__ is_mixed,
+              int N) {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i + 1 < N && tokens[order[i]] > tokens[order[i + 1]]) atomicExch(is_mixed, 1);
 }

@@ -3,10 +3,10 @@
     mixed = resid x + skip x0,  normed = mixed r,  r = 1 / sqrt(mean(mixed^2) + 2^-23)
     dm = dmixed + r (dn - n mean(dn n)),  dx = resid dm,  dx0 = skip dm,  dresid = sum dm x,  dskip = sum dm x0
 
-Written from the equations in target.py. A row is read twice, the second time from the cache: once for its sums, once for
-its results. The backward makes the mix again from x and x0, which it reads for the weights' gradients anyway; those are
-one number a row, added on the host's behalf in a fixed order. Interiors float32, one rounding each. Which lane adds which
-elements depends on C alone; a row that is not aligned to 16 bytes is read element by element.
+Written from the equations in target.py. A row is read twice, the second time from the cache: once for its sums, once
+for its results. The backward makes the mix again from x and x0, which it reads for the weights' gradients anyway;
+those are one number a row, added on the host's behalf in a fixed order. Interiors float32, one rounding each. Which
+lane adds which elements depends on C alone; a row that is not aligned to 16 bytes is read element by element.
 """
 
 import torch
@@ -58,7 +58,8 @@ __device__ __forceinline__ float mix(float resid, scalar_t x, float skip, scalar
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
 mix_forward(const scalar_t* __restrict__ x, const scalar_t* __restrict__ x0, const float* __restrict__ resid,
-            const float* __restrict__ skip, scalar_t* __restrict__ mixed, scalar_t* __restrict__ normed, int64_t N, int C) {
+            const float* __restrict__ skip, scalar_t* __restrict__ mixed, scalar_t* __restrict__ normed, int64_t N,
+            int C) {
     const int64_t row = static_cast<int64_t>(blockIdx.x) * WARPS + threadIdx.x / 32;
     if (row >= N) return;  // a whole warp leaves, and no barrier follows
     const int64_t at = row * C;

@@ -2,8 +2,8 @@
 
     out = max(h, 0)^2,    dh = 2 max(h, 0) dout
 
-Written from the equations in target.py. A NaN stays one. A sweep over tensors that are not all aligned to 16 bytes takes
-their elements one by one.
+Written from the equations in target.py. A NaN stays one. A sweep over tensors that are not all aligned to 16 bytes
+takes their elements one by one.
 """
 
 import torch

@@ -2,10 +2,10 @@
 
     (u, w) = (c x + s z, c z - s x),  out = 1.2 (u, w) r,  r = 1 / sqrt(mean((u, w)^2) + 2^-23)
 
-Written from the equations in target.py. A lane takes four angles of a head at a time, so 16 bytes of each half in float32
-and 8 in bfloat16; a head's sums are shuffled among its sixteen lanes. The backward turns q and k again, as many bytes as
-reading something saved, and no rounding in between. Interiors float32, one rounding each. Tensors that are not aligned
-are read number by number.
+Written from the equations in target.py. A lane takes four angles of a head at a time, so 16 bytes of each half in
+float32 and 8 in bfloat16; a head's sums are shuffled among its sixteen lanes. The backward turns q and k again, as
+many bytes as reading something saved, and no rounding in between. Interiors float32, one rounding each. Tensors that
+are not aligned are read number by number.
 """
 
 import torch
@@ -77,8 +77,8 @@ __device__ __forceinline__ float dot(const Four& a, const Four& b) {
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 forward(const scalar_t* __restrict__ q, const scalar_t* __restrict__ k, const scalar_t* __restrict__ cosines,
-        const scalar_t* __restrict__ sines, scalar_t* __restrict__ q_out, scalar_t* __restrict__ k_out, int64_t positions,
-        int T, int H, int K, int F) {
+        const scalar_t* __restrict__ sines, scalar_t* __restrict__ q_out, scalar_t* __restrict__ k_out,
+        int64_t positions, int T, int H, int K, int F) {
     const int64_t head = static_cast<int64_t>(blockIdx.x) * HEADS + threadIdx.x / LANES;
     const bool exists = head < positions * (H + K);  // all lanes of a warp shuffle, whether their head exists or not
     const int64_t position = exists ? head / (H + K) : 0;

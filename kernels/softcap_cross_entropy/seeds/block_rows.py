@@ -3,8 +3,8 @@
     z_j = 15 tanh(x_j / 15),  loss = log sum_j exp(z_j) - z_t,  dx_j = dloss (p_j - [j = t]) (1 - tanh^2)
 
 Cap: Gemma 2, https://arxiv.org/abs/2408.00118; written from the equations. With r_j = 1 / (exp(2 x_j / 15) + 1):
-tanh = 1 - 2 r,  z_j - 15 = -30 r_j,  1 - tanh^2 = 4 r (1 - r). The cap bounds z, so 15 is a safe shift and no maximum is
-searched. Exponentials are powers of two with the factor folded into the argument.
+tanh = 1 - 2 r, z_j - 15 = -30 r_j, 1 - tanh^2 = 4 r (1 - r). The cap bounds z, so 15 is a safe shift and no maximum
+is searched. Exponentials are powers of two with the factor folded into the argument.
 
 Layout: logits (N, V) row-major; 16 bytes a load where the row is aligned. Which thread adds which elements in which
 order depends on V and THREADS alone, not on addresses. Accumulation in float32, one rounding at each store.
@@ -94,7 +94,8 @@ losses(const scalar_t* __restrict__ logits, const int64_t* __restrict__ targets,
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 gradients(const scalar_t* __restrict__ logits, const int64_t* __restrict__ targets,
-          const float* __restrict__ weight_sum, const float* __restrict__ dloss, scalar_t* __restrict__ dlogits, int V) {
+          const float* __restrict__ weight_sum, const float* __restrict__ dloss, scalar_t* __restrict__ dlogits,
+          int V) {
     const int64_t row = blockIdx.x;
     const int target = static_cast<int>(targets[row]);
     const scalar_t* x = logits + row * V;
