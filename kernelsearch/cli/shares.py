@@ -29,10 +29,10 @@ TIMEOUT_S = 600.0
 FIELDS = ("calls", "forward_s", "backward_s")
 
 
-def measure_shares(place: Workplace, config: str, dtype: str) -> dict[str, Any]:
-    """Microseconds a step of every entry and target, medians of STEPS steps; written to `shares_path` as well."""
-    plain_us, plain = _measure(place, config, dtype, has_spans=False)
-    _, spans = _measure(place, config, dtype, has_spans=True)
+def measure_shares(place: Workplace, config: str, dtype: str, steps: int = STEPS) -> dict[str, Any]:
+    """Microseconds a step of every entry and target, medians of so many steps; written to `shares_path` as well."""
+    plain_us, plain = _measure(place, config, dtype, steps, has_spans=False)
+    _, spans = _measure(place, config, dtype, steps, has_spans=True)
     entries = {**spans, **plain}  # a part that a span swallows is only called in the plain run
     targets = {}
     for folder in place.folders():
@@ -44,10 +44,11 @@ def measure_shares(place: Workplace, config: str, dtype: str) -> dict[str, Any]:
         "config": config,
         "dtype": dtype,
         "device": cpu_model(),
+        "device_kind": "cpu",
         "threads": place.threads,
         "date": utc_now(),
         "command": " ".join(["kernelsearch", *sys.argv[1:]]),
-        "steps": STEPS,
+        "steps": steps,
         "step_us": round(plain_us, 1),
         "entries": {name: {**entry, "share": round(entry["us"] / plain_us, 4)} for name, entry in entries.items()},
         "targets": dict(sorted(targets.items(), key=lambda item: -item[1]["us"])),
@@ -71,7 +72,7 @@ def read_shares(place: Workplace, config: str, dtype: str) -> dict[str, Any] | N
 
 
 def _measure(
-    place: Workplace, config: str, dtype: str, *, has_spans: bool
+    place: Workplace, config: str, dtype: str, steps: int, *, has_spans: bool
 ) -> tuple[float, dict[str, dict[str, float]]]:
     """Microseconds of a step; by entry that was called: those of its calls, and how many they were."""
     init = {
@@ -87,7 +88,7 @@ def _measure(
         trainer.init()
         trainer.step(FIRST_STEPS)
         reports = [trainer.report()]
-        for _ in range(STEPS):
+        for _ in range(steps):
             seconds += trainer.step(1)[1]
             reports.append(trainer.report())
     names = [name for name, account in reports[-1].items() if account["calls"]]

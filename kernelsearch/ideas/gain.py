@@ -8,18 +8,16 @@ or the prediction is for another device, there is no gain to tell, and the idea 
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kernelsearch.errors import CorruptState
 from kernelsearch.ideas.entry import Entry
 from kernelsearch.ideas.queue import Order
 from kernelsearch.spec import Idea
 
-FILE = "shares.json"
+FILES = "shares-*.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,6 @@ class Shares:
     device_kind: str
     threads: int
     date: str
-    steps: int
     step_ms: float
     targets_ms: Mapping[str, float] = field(default_factory=dict)
 
@@ -44,29 +41,21 @@ class Shares:
         time_ms = self.targets_ms.get(target)
         return None if time_ms is None else time_ms / self.step_ms
 
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "shares": {name: self.share(name) for name in self.targets_ms}}
-
 
 def read_shares(state: Path) -> Shares | None:
-    """What was measured last in this state folder, None where nothing was."""
-    file = state / FILE
-    if not file.is_file():
-        return None
+    """What was measured last in this state folder, of whatever configuration; None where nothing was."""
+    found = [_read(file) for file in state.glob(FILES)]
+    return max(found, key=lambda shares: shares.date, default=None)
+
+
+def _read(file: Path) -> Shares:
     try:
-        loaded = json.loads(file.read_text())
-        loaded.pop("shares")
-        return Shares(**loaded)
+        document = json.loads(file.read_text())
+        same = {key: document[key] for key in ("config", "dtype", "device", "device_kind", "threads", "date")}
+        targets_ms = {name: target["us"] / 1000 for name, target in document["targets"].items()}
+        return Shares(**same, step_ms=document["step_us"] / 1000, targets_ms=targets_ms)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptState(f"{file} is not what `kernelsearch ideas shares` wrote ({error}): delete it") from None
-
-
-def write_shares(state: Path, shares: Shares) -> Path:
-    file = state / FILE
-    scratch = file.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(shares.as_json(), indent=2) + "\n")
-    os.replace(scratch, file)
-    return file
+        raise CorruptState(f"{file} is not what `kernelsearch ideas shares` wrote ({error!r}): delete it") from None
 
 
 def expected_gain(idea: Idea, shares: Shares, best: float = 1.0) -> float | None:

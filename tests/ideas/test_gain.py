@@ -1,13 +1,15 @@
 """What an idea is worth to a step."""
 
+import json
+
 import pytest
 
 from kernelsearch.errors import CorruptState
 from kernelsearch.ideas import Entry
-from kernelsearch.ideas.gain import Shares, by_gain, expected_gain, read_shares, write_shares
+from kernelsearch.ideas.gain import Shares, by_gain, expected_gain, read_shares
 from kernelsearch.spec import Idea, parse_effect
 
-SHARES = Shares("tiny", "float32", "a CPU", "cpu", 2, "2026-01-01", 8, 100.0, {"attention": 40.0, "relu2": 10.0})
+SHARES = Shares("tiny", "float32", "a CPU", "cpu", 2, "2026-01-01", 100.0, {"attention": 40.0, "relu2": 10.0})
 
 
 def idea(predicts: str, target: str = "attention", **fields: str) -> Idea:
@@ -46,13 +48,17 @@ def test_an_unknown_gain_comes_before_none():
     assert [e.number for e in by_gain(SHARES, {"attention": 3.0})(entries)] == [1, 0]
 
 
-def test_shares_are_read_as_they_were_written(tmp_path):
-    write_shares(tmp_path, SHARES)
+def test_the_newest_shares_are_read(tmp_path):
+    same = {"dtype": "float32", "device": "a CPU", "device_kind": "cpu", "threads": 2, "step_us": 100_000.0}
+    targets = {"attention": {"us": 40_000.0, "share": 0.4}, "relu2": {"us": 10_000.0, "share": 0.1}}
+    for config, date in (("d4", "2025-01-01"), ("tiny", "2026-01-01")):
+        document = {**same, "config": config, "date": date, "targets": targets}
+        (tmp_path / f"shares-{config}.json").write_text(json.dumps(document))
     assert read_shares(tmp_path) == SHARES
 
 
 def test_shares_that_were_not_measured_are_none_and_damaged_ones_an_error(tmp_path):
     assert read_shares(tmp_path) is None
-    (tmp_path / "shares.json").write_text("{}")
+    (tmp_path / "shares-tiny.json").write_text("{}")
     with pytest.raises(CorruptState, match="delete it"):
         read_shares(tmp_path)
