@@ -23,6 +23,7 @@ from kernelsearch.spec.target import Target
 from kernelsearch.verify.case import Case
 from kernelsearch.verify.run import CandidateFailure, Tensors
 
+CALL_TIMEOUT_S = 10.0  # where the language does not say otherwise
 BATCH = 100
 
 
@@ -45,7 +46,7 @@ class Execution:
         symbols = [f.trampoline for f in functions(target, candidate.declared)]
         self.bindings = {e.name: Binding(target, candidate.declared, e, symbols) for e in target.entries}
         language = language or language_of(candidate)
-        self._timeout_s = language.call_timeout_s
+        self._timeout_s = language.call_timeout_s or CALL_TIMEOUT_S
         self.session = Session(
             language.command(cache_dir),
             language.artifact(target, candidate, dtype, cache_dir),

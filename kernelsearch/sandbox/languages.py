@@ -31,7 +31,6 @@ from kernelsearch.spec.record import Resources
 from kernelsearch.spec.target import Entry, Target
 from kernelsearch.spec.workload import Workload
 
-CALL_TIMEOUT_S = 10.0
 SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null")
 PYTHON_CAVEAT = (
     "a Python candidate is for search and never promoted: its ratio includes the interpreter, and where it has no "
@@ -59,7 +58,7 @@ class Language:
     caveat: str = ""
     ahead: Ahead | None = None
     untimed: str = ""
-    call_timeout_s: float = CALL_TIMEOUT_S
+    call_timeout_s: float | None = None
 
 
 def language_of(candidate: Candidate) -> Language:

@@ -24,7 +24,7 @@ class Command:
 
 def commands(page: Path) -> list[Command]:
     """The command lines in a page's indented and fenced blocks, without comments and columns of explanation."""
-    text = page.read_text()
+    text = re.sub(r"\\\n\s*", "", page.read_text())
     fenced = [line for language, block in FENCE.findall(text) for line in block.splitlines() if language != "python"]
     indented = [line[4:] for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
     found = [COMMAND.match(line.strip()) for line in [*fenced, *indented]]

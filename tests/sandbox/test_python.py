@@ -1,5 +1,6 @@
 """Arbitrary Python before the judge: honest files pass and are never accepted; what reaches out ends in its verdict."""
 
+import importlib.util
 import json
 import os
 from dataclasses import replace
@@ -86,10 +87,11 @@ def test_gpu_files_are_linted_before_what_is_missing_is_said(judge, language):
     assert verdict.status == "LINT" and "line 1" in verdict.detail
 
 
-def test_a_triton_file_that_passes_the_lint_names_the_missing_backend(judge):
+@pytest.mark.skipif(importlib.util.find_spec("triton") is not None, reason="Triton is installed")
+def test_a_triton_file_that_passes_the_lint_names_the_missing_extra(judge):
     text = TRITON.replace("f_forward", "row_sum_forward").replace("f_backward", "row_sum_backward")
     text = text.replace("(x, y, dy, scale)", "(x, total, dtotal, scale)").replace("](dy,", "](dtotal,")
-    with pytest.raises(EnvironmentMissing, match="GPU backend"):
+    with pytest.raises(EnvironmentMissing, match=r"kernelsearch\[triton\]"):
         judge.prove(read_candidate("row_sum", "triton", text, "test"))
 
 
