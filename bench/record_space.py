@@ -1,13 +1,14 @@
 """Measure the parts of a search space once, so that strategies can be compared on it without a machine.
 
     python bench/record_space.py NAME compile            every seed's every binding into the compiler's cache
-    python bench/record_space.py NAME measure --for 60   times bindings not yet timed, for so many seconds; run it alone
+    python bench/record_space.py NAME measure --for 60   times bindings, for so many seconds; run it alone
 
 The judge's clock (`sandbox/contest.py`) times the forward calls of a window, then its backward calls, and adds the two.
 So a graft costs what its functions cost in the sources they come from, and a space of hundreds of points is made of the
-times of a few dozen bindings (bench/search_strategies.py adds them up). A function is worth its fastest window: other
-programs only ever add time. Inputs are fresh in each window; nothing is proven here. Files are written binding by
-binding and whole when they say `"missing": 0`.
+times of a few dozen bindings (bench/search_strategies.py adds them up). Every binding is timed SWEEPS times, each time
+in another random order, and a function is worth its fastest window of all: other programs only ever add time, and what
+drifts with the hour is spread over all bindings. Inputs are fresh in each window; nothing is proven here. Files are
+written binding by binding, go on where they were, and are whole when they say `"missing": 0`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from kernelsearch.spec import Candidate, TargetFolder, read_candidate, saved_ten
 FOLDER = Path(__file__).parent / "spaces"
 DTYPE = "float32"
 ROUNDS = 10
+SWEEPS = 3
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Plan:
     seeds: dict[str, dict[str, tuple[int, ...]]]
 
 
+SWEEP = {"UNROLL": (2, 4, 1), "DEGREE": (6, 5)}
 TILES = {"BLOCK_QUERIES": (32, 16, 64), "TILE_ROWS": (8, 12)}
 SPACES = {
     "attention": Plan(
@@ -55,15 +59,6 @@ SPACES = {
             "query_blocks": {**TILES, "BLOCK_KEYS": (128, 64, 32)},
         },
     ),
-    "mix_norm": Plan(
-        "mix_norm",
-        16,
-        ("tiny/mix_norm", "tiny/rms_norm"),
-        {
-            "rows": {"BLOCK_ROWS": (32, 2, 8, 128, 512), "UNROLL": (4, 1, 2, 8)},
-            "row_groups": {"GROUP": (4, 1, 2, 8, 16)},
-        },
-    ),
     "adamw_step": Plan(
         "adamw_step",
         8,
@@ -71,6 +66,35 @@ SPACES = {
         {
             "chunks": {"CHUNK": (4096, 256, 512, 1024, 2048, 8192, 16384, 65536), "UNROLL": (2, 1, 4, 8)},
             "newton": {"PREFETCH_ELEMENTS": (512, 0, 64, 128, 256, 1024, 2048), "UNROLL": (4, 1, 2, 8)},
+        },
+    ),
+    "relu2": Plan(
+        "relu2",
+        4,
+        ("tiny/relu2",),
+        {
+            "slopes": {"UNROLL": (4, 1, 2, 8), "CHUNK": (16384, 4096, 8192, 32768, 65536, 131072)},
+            "streams": {"STREAM": (0, 1), "AHEAD": (0, 8, 16, 32, 64, 128), "UNROLL": (4, 1, 2, 8)},
+        },
+    ),
+    "value_mix": Plan(
+        "value_mix",
+        4,
+        ("tiny/value_mix",),
+        {
+            "segments": {"ROWS_PER_TASK": (128, 16, 32, 64, 256, 512, 1024), "STREAM_MIB": (16, 2, 4096)},
+            "two_passes": {"BLOCK": (32, 8, 16, 64, 128), "ROWS_PER_TASK": (256, 64, 128, 512, 1024)},
+        },
+    ),
+    "softcap_cross_entropy": Plan(
+        "softcap_cross_entropy",
+        2,
+        ("tiny/softcap_cross_entropy",),
+        {
+            "one_sweep": {**SWEEP, "ROWS_PER_TASK": (16, 64), "STREAM": (0, 1)},
+            "powers_of_two": {**SWEEP, "ROWS_PER_TASK": (16, 64), "STREAM": (0, 1)},
+            "recompute": {"UNROLL": (4, 2, 1, 8), "ROWS_PER_TASK": (16, 4, 64)},
+            "stash": {"KEEP_WEIGHTS": (1, 0), "UNROLL": (2, 4, 1)},
         },
     ),
 }
@@ -137,22 +161,30 @@ def listen(contest: Contest) -> dict[str, list[float]]:
 
 
 def measure(name: str, plan: Plan, folder: TargetFolder, place: Workplace, seconds: float) -> None:
+    """Times the bindings with the fewest visits, in random order, until each has SWEEPS or the time is over."""
     FOLDER.mkdir(exist_ok=True)
     path, every = FOLDER / f"{name}.json", bindings(plan, folder)
-    old = json.loads(path.read_text()) if path.exists() else {"functions_us": {}, "baseline_us": {}}
-    functions, baseline = old["functions_us"], old["baseline_us"]
-    about, started = describe(plan, folder, place), time.monotonic()
+    known = json.loads(path.read_text()) if path.exists() else {}
+    visits, baseline = Counter(known.get("visits", {})), known.get("baseline_us", {})
+    functions: dict[str, dict[str, float]] = known.get("functions_us", {})
+    about, started, rng = describe(plan, folder, place), time.monotonic(), np.random.default_rng()
     opponent = BaselineProcess(place.threads)
     try:
-        for key in [key for key in every if key not in functions]:
-            if time.monotonic() - started > seconds:
-                break
-            functions[key], baseline[key] = time_functions(every[key], plan, folder, opponent, place)
-            missing = len(every) - len(functions)
-            write(path, {**about, "missing": missing, "functions_us": functions, "baseline_us": baseline})
+        for sweep in range(SWEEPS):
+            for key in rng.permutation([key for key in every if visits[key] <= sweep]).tolist():
+                if time.monotonic() - started > seconds:
+                    break
+                timed, baseline[key] = time_functions(every[key], plan, folder, opponent, place)
+                before = functions.get(key, timed)
+                functions[key] = {name: min(us, before[name]) for name, us in timed.items()}
+                visits[key] += 1
+                missing = sum(visits[key] < SWEEPS for key in every)
+                document = {"missing": missing, "visits": visits, "functions_us": functions, "baseline_us": baseline}
+                write(path, {**about, **document})
     finally:
         opponent.close()
-    print(f"{name}: {len(functions)} of {len(every)} bindings, {time.monotonic() - started:.0f} s")
+    done = sum(visits[key] for key in every)
+    print(f"{name}: {done} of {SWEEPS * len(every)} visits, {time.monotonic() - started:.0f} s")
 
 
 def describe(plan: Plan, folder: TargetFolder, place: Workplace) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from kernelsearch.search import EvolveProposer, Proposer, RandomProposer, SweepProposer, Trial
+from kernelsearch.search import EvolveProposer, Proposer, RandomProposer, SurrogateProposer, SweepProposer, Trial
 from kernelsearch.search.graft import Template, templates
 from kernelsearch.search.space import Space
 from kernelsearch.spec import Candidate, Entry, Status, Target, TensorSpec, Verdict, read_candidate
@@ -144,6 +144,8 @@ def everything(space: Recorded, seeds: list[Candidate]) -> list[Candidate]:
 
 
 OURS: dict[str, MakeProposer] = {
+    "surrogate": lambda space, seeds, seed: SurrogateProposer(seeds, seed, space.target),
+    "surrogate, no grafts": lambda space, seeds, seed: SurrogateProposer(seeds, seed),
     "evolve": lambda space, seeds, seed: EvolveProposer(seeds, seed, space.target),
     "evolve, no grafts": lambda space, seeds, seed: EvolveProposer(seeds, seed),
     "sweep": lambda space, seeds, seed: SweepProposer(seeds, seed),

@@ -4,6 +4,7 @@ Shares of the step are measured here before the first visit, and the step itself
 of each target as it was given, and with what is kept now. Searching is paid from the budget; these two are not.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,9 +121,16 @@ class _Campaign:
         }
 
     def standings(self, shares: dict[str, Any]) -> list[Standing]:
-        peaks = measured_peaks(self.place.cache_dir, cpu_identity())
-        found = [name for name in self.folders if name in shares["targets"]]
-        return [Standing(n, shares["targets"][n]["us"], self._light_us(self.folders[n], peaks)) for n in found]
+        """What is known before the first trial: eager times as measured, and what the machine needs at least."""
+        eager_us = {name: shares["targets"][name]["us"] for name in self.folders if name in shares["targets"]}
+        light_us = self._lights_us(eager_us, again=False)
+        if any(light_us[name] > eager_us[name] for name in eager_us):  # the peaks were measured in a bad moment
+            light_us = self._lights_us(eager_us, again=True)
+        return [Standing(name, us, light_us[name]) for name, us in eager_us.items()]
+
+    def _lights_us(self, names: Iterable[str], *, again: bool) -> dict[str, float]:
+        peaks = measured_peaks(self.place.cache_dir, cpu_identity(), again=again)
+        return {name: self._light_us(self.folders[name], peaks) for name in names}
 
     def _light_us(self, folder: TargetFolder, peaks: Peaks) -> float:
         """The least time that all calls of one step could need on this machine."""

@@ -43,7 +43,7 @@ def optimize(
     proposer: Annotated[
         str,
         typer.Option(
-            help="evolve or sweep, with random search beside them; random; llm; command (a coding agent); replay; file."
+            help="surrogate, evolve or sweep, random search beside them; random; llm; command (an agent); replay; file."
         ),
     ] = "sweep",
     candidate: Annotated[

@@ -19,6 +19,7 @@ from kernelsearch.search import (
     RandomProposer,
     ReplayProposer,
     Space,
+    SurrogateProposer,
     SweepProposer,
     recorded_candidates,
     templates,
@@ -38,7 +39,7 @@ from kernelsearch.search.llm import (
 from kernelsearch.spec import Candidate, Idea, Target, TargetFolder, Workload
 from kernelsearch.spec.library import SUFFIXES
 
-SEARCHES = ("evolve", "sweep", "random")
+SEARCHES = ("surrogate", "evolve", "sweep", "random")
 WRITERS = ("llm", "command")  # of sources of their own
 PROPOSERS = (*SEARCHES, *WRITERS, "replay", "file")
 PROVIDERS = {"openai": "OPENAI", "anthropic": "ANTHROPIC"}
@@ -112,6 +113,8 @@ def make_searches(name: str, target: Target, seeds: list[Candidate], seed: int) 
     if name == "sweep":
         return [SweepProposer(seeds, seed), RandomProposer(seeds, seed + 1)]
     beside = RandomProposer([template.candidate for template in templates(target, Space(seeds).seeds)], seed + 1)
+    if name == "surrogate":
+        return [SurrogateProposer(seeds, seed, target), beside]
     return [EvolveProposer(seeds, seed, target), beside] if name == "evolve" else [beside]
 
 

@@ -20,6 +20,7 @@ from kernelsearch.search.result import Reason, StudyResult, Trajectory, best_of
 from kernelsearch.search.space import Space
 from kernelsearch.search.standing import Standing
 from kernelsearch.search.study import recorded_candidate, recorded_verdict, run_study, trial_body
+from kernelsearch.search.surrogate import SurrogateProposer
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "StudyEnded",
     "StudyResult",
     "StudyStarted",
+    "SurrogateProposer",
     "SweepProposer",
     "Template",
     "Trajectory",

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kernelsearch.search.graft import Template, templates
+from kernelsearch.search.graft import all_templates
 from kernelsearch.search.proposer import REJECTED, Trial
 from kernelsearch.search.space import Point, Shuffle, Space
 from kernelsearch.spec import Candidate, Target
@@ -45,7 +45,7 @@ class EvolveProposer:
         self, seeds: Sequence[Candidate], seed: int, target: Target | None = None, how: Evolution | None = None
     ) -> None:
         given = Space(seeds)
-        self._templates = _templates(given.seeds, target)
+        self._templates = all_templates(given.seeds, target)
         self._space = Space([template.candidate for template in self._templates])
         self._by_parts = {template.parts: index for index, template in enumerate(self._templates)}
         self._seed, self._how = seed, how or Evolution()
@@ -139,9 +139,3 @@ class EvolveProposer:
             if (point := self._space.at(index)) not in self._seen:
                 return point
         return None
-
-
-def _templates(seeds: Sequence[Candidate], target: Target | None) -> list[Template]:
-    if target is not None:
-        return templates(target, seeds)
-    return [Template(s, (index,), {n: (index, n) for n in s.tunables}) for index, s in enumerate(seeds)]

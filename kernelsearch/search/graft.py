@@ -50,6 +50,13 @@ def templates(target: Target, seeds: Sequence[Candidate]) -> list[Template]:
     return found
 
 
+def all_templates(seeds: Sequence[Candidate], target: Target | None) -> list[Template]:
+    """The seeds and their grafts; without a target the seeds alone, each made of one part."""
+    if target is not None:
+        return templates(target, seeds)
+    return [Template(s, (index,), {n: (index, n) for n in s.tunables}) for index, s in enumerate(seeds)]
+
+
 def graft(target: Target, seeds: Sequence[Candidate], parts: tuple[int, ...]) -> Template:
     """The source whose function number i, in the order of `function_names`, is that of seed `parts[i]`."""
     functions = function_names(target)

@@ -2,10 +2,10 @@
 
 Amdahl's law says what a kernel can be worth: the target's time in a training step, less what the machine needs for it
 at best. How much of that the next trial brings is estimated from the trajectory: after n trials without an improvement
-the next one improves with probability 1 / (n + 2) (Laplace's rule of succession), by as much as the last improvement.
-Divided by what a trial costs, that is a rate, microseconds of a step saved for each second of search, and rates of
-different targets compare: one works where the rate is highest and leaves when another's is clearly higher (the marginal
-value theorem, Charnov 1976, https://doi.org/10.1016/0040-5809(76)90040-X).
+the next one improves with probability 1 / (n + 2) (Laplace's rule of succession), by as much as the last improvement
+did, within limits. Divided by what a trial costs, that is a rate, microseconds of a step saved for each second of
+search, and rates of different targets compare: one works where the rate is highest and leaves when another's is clearly
+higher (the marginal value theorem, Charnov 1976, https://doi.org/10.1016/0040-5809(76)90040-X).
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from kernelsearch.search.proposer import REJECTED, Trial
 FIRST_SHARE, FIRST_S = 0.5, 60.0
 # What an improvement is worth at least, of what is left: without it a target whose first trials failed had no future.
 LEAST_SHARE = 0.02
+# And at most: what one trial closed of a gap, as a better seed does, the next will not close again.
+MOST_SHARE = 0.25
 # Leaving costs a confirmation (10 to 60 s) and coming back a start, so another target must be twice as good.
 LEAVING_FACTOR = 2.0
 FAILURES = 2
@@ -66,7 +68,7 @@ class Standing:
             return 0.0
         if self.trials == 0:
             return FIRST_SHARE * self.left_us / FIRST_S
-        size = min(max(self.last_saved_us, LEAST_SHARE * self.left_us), self.left_us)
+        size = min(max(self.last_saved_us, LEAST_SHARE * self.left_us), MOST_SHARE * self.left_us)
         return size / (self.fruitless + 2) * self.trials / max(self.seconds, 1e-3)
 
     def after(self, trial: Trial) -> "Standing":

@@ -37,7 +37,13 @@ def test_a_file_of_another_language_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"), [("evolve", ["evolve", "random"]), ("sweep", ["sweep", "random"]), ("random", ["random"])]
+    ("name", "wanted"),
+    [
+        ("surrogate", ["surrogate", "random"]),
+        ("evolve", ["evolve", "random"]),
+        ("sweep", ["sweep", "random"]),
+        ("random", ["random"]),
+    ],
 )
 def test_random_search_runs_beside_every_proposer(name, wanted):
     seeds = starting_candidates(FOLDER, "cpp", ())

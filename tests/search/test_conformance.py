@@ -1,4 +1,11 @@
-from kernelsearch.search import EvolveProposer, FileProposer, RandomProposer, ReplayProposer, SweepProposer
+from kernelsearch.search import (
+    EvolveProposer,
+    FileProposer,
+    RandomProposer,
+    ReplayProposer,
+    SurrogateProposer,
+    SweepProposer,
+)
 from kernelsearch.search.conformance import ProposerConformance
 from tests.search.test_graft import TARGET
 
@@ -31,3 +38,13 @@ class TestEvolveWithATarget(ProposerConformance):
 class TestReplay(ProposerConformance):
     def make(self, seeds, seed):
         return ReplayProposer([*seeds, seeds[0]], "a ledger")
+
+
+class TestSurrogate(ProposerConformance):
+    def make(self, seeds, seed):
+        return SurrogateProposer(seeds, seed)
+
+
+class TestSurrogateWithATarget(ProposerConformance):
+    def make(self, seeds, seed):
+        return SurrogateProposer(seeds, seed, TARGET)
