@@ -1,7 +1,7 @@
 # exploit: S16 fail-open: nested so deeply that a parser gives up
 # target: row_sum
-# gate: lint
-# status: LINT
+# gate: build
+# status: BUILD
 """Scaled sums of rows, one program a row."""
 
 import torch
