@@ -70,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=40, help="of each kind")
     parser.add_argument("--tolerance", type=float, default=100 * TOLERANCE, help="percent")
-    parser.add_argument("--meetings", type=int, default=5)
+    parser.add_argument("--meetings", type=int, default=9)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--cache-dir", type=Path, default=Path(".kernelsearch/cache"))
     parser.add_argument("--json", type=Path)
