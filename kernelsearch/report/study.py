@@ -11,6 +11,7 @@ from kernelsearch.report.verdict import render_verdict
 from kernelsearch.search import REJECTED, Reason, StudyResult
 from kernelsearch.spec import Candidate
 
+NOISY = "too noisy to tell"
 TELLING_TRIALS = 5
 REASONS: dict[Reason, str] = {
     "budget": "the budget is spent",
@@ -86,11 +87,13 @@ def advise(result: StudyResult) -> str:
     if result.is_interrupted:
         return "Next: run the same command again; it goes on where it stopped."
     if result.best is not None and result.best.verdict.accepted:
-        return "Next: `kernelsearch race` tells whether a training run reaches its loss sooner with it."
+        return "The best is judged again from scratch before it is kept."
     equal = [trial.verdict for trial in result.trials if trial.verdict.passed]
     if equal and all(verdict.speedup is None for verdict in equal):
         said = f"{len(equal)} equal and none the best: {equal[-1].detail}"
         return f"{said}. Next: the same command where it can be timed."
+    if equal and all(not verdict.accepted and NOISY in verdict.detail for verdict in equal):
+        return f"Nothing was accepted: {equal[-1].detail}. Next: the same command when the machine is quieter."
     if result.reason == "exhausted":
         return "No candidate beat the baseline. Next: judge your own with `kernelsearch check FILE --target TARGET`."
     return "No candidate beat the baseline yet. Next: a larger `--budget`; what was judged is not judged again."

@@ -107,7 +107,12 @@ def test_an_interrupted_study_tells_how_to_go_on():
 
 
 def test_a_winner_is_sent_to_the_race():
-    assert "kernelsearch race" in advise(make_result(FAST))
+    assert "judged again from scratch" in advise(make_result(FAST))
+
+
+def test_a_noisy_machine_is_not_answered_with_a_larger_budget():
+    noisy = replace(SLOW, verdict=replace(SLOW.verdict, detail="equal; too noisy to tell whether faster"))
+    assert "when the machine is quieter" in advise(make_result(noisy))
 
 
 def test_a_study_without_a_trial_is_shown():
