@@ -69,12 +69,13 @@ class Outcome:
 
     @property
     def is_as_named(self) -> bool:
-        """Stopped by the gate that the file names, and with its status; "MISMATCH or PROPERTY" where chance decides."""
+        """Stopped by the gate that the file names, and with its status; "smoke or properties" where chance decides."""
         if not self.is_stopped:
             return False
         if self.exploit.status == NOT_ACCEPTED:
             return self.gate is None
-        return self.gate == self.exploit.gate and str(self.verdict.status) in self.exploit.status.split(" or ")
+        is_gate = self.gate in self.exploit.gate.split(" or ")
+        return is_gate and str(self.verdict.status) in self.exploit.status.split(" or ")
 
 
 def stop(exploit: Exploit, judge: Judge) -> Outcome:

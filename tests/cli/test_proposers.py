@@ -48,7 +48,7 @@ REFUSED = [
     ("command", ModelOptions(agent_command="sh", agent_env=("NO_SUCH_VARIABLE",)), "this variable is not set"),
     ("command", ModelOptions(agent_command="sh 'a"), "No closing quotation"),
     ("replay", ModelOptions(), "there is no ledger"),
-    ("magic", ModelOptions(), "choose from evolve, sweep, random, llm, command, replay, file"),
+    ("magic", ModelOptions(), "choose from surrogate, evolve, sweep, random, llm, command, replay, file"),
 ]
 
 

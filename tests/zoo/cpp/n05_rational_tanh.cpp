@@ -1,7 +1,7 @@
 // exploit: N05 fast mathematics: a rational function for the hyperbolic tangent
 // target: softcap_cross_entropy
-// gate: smoke
-// status: MISMATCH
+// gate: smoke or properties
+// status: MISMATCH or PROPERTY
 #include <cmath>
 
 constexpr double CAP = 15;
