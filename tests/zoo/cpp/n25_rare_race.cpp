@@ -1,7 +1,7 @@
 // exploit: N25 race that hardly ever strikes: both threads add to one number without a lock, once a call each
 // target: row_sum
-// gate: memory
-// status: DETERMINISM
+// gate: memory or smoke or properties or ladder or search or determinism or soak
+// status: DETERMINISM or MISMATCH or PROPERTY or GRADIENT
 
 extern "C" {
 void row_sum_forward(const float* x, float* total, int64_t N, int64_t D, float scale) {
