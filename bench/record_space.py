@@ -59,31 +59,13 @@ SPACES = {
             "query_blocks": {**TILES, "BLOCK_KEYS": (128, 64, 32)},
         },
     ),
-    "adamw_step": Plan(
-        "adamw_step",
-        8,
-        ("tiny/adamw_step",),
-        {
-            "chunks": {"CHUNK": (4096, 256, 512, 1024, 2048, 8192, 16384, 65536), "UNROLL": (2, 1, 4, 8)},
-            "newton": {"PREFETCH_ELEMENTS": (512, 0, 64, 128, 256, 1024, 2048), "UNROLL": (4, 1, 2, 8)},
-        },
-    ),
-    "relu2": Plan(
-        "relu2",
+    "embedding_backward": Plan(
+        "embedding_backward",
         4,
-        ("tiny/relu2",),
+        ("tiny/embedding", "tiny/token_order"),
         {
-            "slopes": {"UNROLL": (4, 1, 2, 8), "CHUNK": (16384, 4096, 8192, 32768, 65536, 131072)},
-            "streams": {"STREAM": (0, 1), "AHEAD": (0, 8, 16, 32, 64, 128), "UNROLL": (4, 1, 2, 8)},
-        },
-    ),
-    "value_mix": Plan(
-        "value_mix",
-        4,
-        ("tiny/value_mix",),
-        {
-            "segments": {"ROWS_PER_TASK": (128, 16, 32, 64, 256, 512, 1024), "STREAM_MIB": (16, 2, 4096)},
-            "two_passes": {"BLOCK": (32, 8, 16, 64, 128), "ROWS_PER_TASK": (256, 64, 128, 512, 1024)},
+            "chains": {"RADIX_BITS": (8, 6, 11), "ROWS_PER_TASK": (256, 64, 1024), "AHEAD": (1, 0)},
+            "segments": {"ROWS_PER_TASK": (128, 32, 512, 2048), "UNROLL": (4, 2, 8, 1), "STREAM_MIB": (16, 1, 4096)},
         },
     ),
     "softcap_cross_entropy": Plan(

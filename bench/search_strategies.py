@@ -16,6 +16,7 @@ each tunable.
 
 import argparse
 import contextlib
+import importlib.metadata
 import importlib.util
 import io
 import json
@@ -34,8 +35,24 @@ from kernelsearch.search.space import Space
 from kernelsearch.spec import Candidate, Entry, Status, Target, TensorSpec, Verdict, read_candidate
 
 FOLDER = Path(__file__).parent / "spaces"
-# Not diff_evo, which fails on spaces as small as these (Kernel Tuner 1.5.0).
-KERNEL_TUNER = ("random_sample", "genetic_algorithm", "greedy_ils", "greedy_mls", "mls", "simulated_annealing", "pso")
+# All of 1.5.0 that need no further package, except brute_force and minimize (which is not for discrete spaces).
+KERNEL_TUNER = (
+    "random_sample",
+    "genetic_algorithm",
+    "greedy_ils",
+    "greedy_mls",
+    "ordered_greedy_mls",
+    "mls",
+    "simulated_annealing",
+    "dual_annealing",
+    "basinhopping",
+    "pso",
+    "firefly_algorithm",
+    "diff_evo",
+    "hybrid_vndx",
+    "adaptive_tabu_greywolf",
+    "bayes_opt",
+)
 
 
 @dataclass(frozen=True)
@@ -202,6 +219,13 @@ def kernel_tuner_strategy(strategy: str, folder: Path) -> Run:
     return run
 
 
+def kernel_tuner_version() -> str | None:
+    try:
+        return importlib.metadata.version("kernel_tuner")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def as_kernel_tuner(space: Recorded) -> tuple[dict[str, list[Any]], dict[str, Any], list[str]]:
     """Lists of values, a cache file's content, and restrictions: a tunable without a use keeps its default."""
     functions = space.document["functions"]
@@ -263,11 +287,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the table here too")
     arguments = parser.parse_args()
     spaces = [space for space in read_spaces() if space.document["missing"] == 0]
+    if small := [s.name for s in spaces if len(s.speedups) <= 2 * arguments.evaluations]:
+        parser.error(f"--evaluations {arguments.evaluations}: half of {', '.join(small)} or more; nothing would differ")
     table = compare(spaces, arguments.evaluations, arguments.seeds)
     show(spaces, table)
     if arguments.json:
-        settings = {"evaluations": arguments.evaluations, "seeds": arguments.seeds}
-        arguments.json.write_text(json.dumps({**settings, "table": table}, indent=1) + "\n")
+        about = {"evaluations": arguments.evaluations, "seeds": arguments.seeds, "kernel_tuner": kernel_tuner_version()}
+        sizes = {space.name: len(space.speedups) for space in spaces}
+        arguments.json.write_text(json.dumps({**about, "spaces": sizes, "table": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,27 @@ def studies_table(studies: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def strategies_table(found: dict[str, Any]) -> list[str]:
+    """How near the optimum of recorded spaces each search comes; the best first."""
+    version = f", Kernel Tuner {found['kernel_tuner']}" if found["kernel_tuner"] else ""
+    lines = [
+        (
+            f"How near the best point of a recorded space each search comes in {found['evaluations']} evaluations "
+            f"(`python bench/search_strategies.py`, {found['date']}{version}): optimum / best found, mean of "
+            f"{found['seeds']} seeds, and how many of them found the optimum. Ours start from the seeds as given; "
+            '"from nowhere" from random points, as the others do:'
+        ),
+        "",
+        f"| search | {' | '.join(f'{name}, {size} points' for name, size in found['spaces'].items())} | mean |",
+        "|---" * (len(found["spaces"]) + 2) + "|",
+    ]
+    means = {name: sum(cell["ratio"] for cell in row.values()) / len(row) for name, row in found["table"].items()}
+    for name in sorted(means, key=lambda name: means[name]):
+        cells = [f"{cell['ratio']:.3f} ({cell['found']:.0%})" for cell in found["table"][name].values()]
+        lines.append(f"| {name} | {' | '.join(cells)} | {means[name]:.3f} |")
+    return [*lines, ""]
+
+
 def race_table(race: dict[str, Any]) -> list[str]:
     baseline, promoted = race["baseline"], race["promoted"]
     rows = [
@@ -233,6 +254,8 @@ def render() -> str:
         found = [(name, newest(device, f"optimize-{name}")) for name in sorted(names)]
         studies = [{**study, "name": name} for name, study in found if study is not None]
         lines += studies_table(studies) if studies else []
+        strategies = newest(device, "search-strategies")
+        lines += strategies_table(strategies) if strategies else []
         card = newest(device, "scorecard")
         lines += scorecard_lines(card) if card else []
     return "\n".join(lines)

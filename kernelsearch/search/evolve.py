@@ -30,7 +30,7 @@ class Evolution:
 
     islands: int = 2
     members: int = 3
-    crossover: float = 0.7
+    crossover: float = 0.3
     migration: float = 0.2
     jump: float = 0.0
 
