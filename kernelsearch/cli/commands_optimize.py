@@ -45,7 +45,7 @@ def optimize(
         typer.Option(
             help="surrogate, evolve or sweep, random search beside them; random; llm; command (an agent); replay; file."
         ),
-    ] = "sweep",
+    ] = "surrogate",
     candidate: Annotated[
         list[Path] | None, typer.Option(help="More to start from: a source, or an accepted kernel's folder.")
     ] = None,

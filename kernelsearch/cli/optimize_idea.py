@@ -13,6 +13,7 @@ from kernelsearch.cli.desk import Desk, who
 from kernelsearch.cli.idea_outcome import outcome_of
 from kernelsearch.cli.ideas import Answer
 from kernelsearch.cli.optimize import Request, starting_candidates
+from kernelsearch.cli.proposers import SEARCHES
 from kernelsearch.cli.workplace import parse_seconds
 from kernelsearch.digest import digest_bytes
 from kernelsearch.errors import UsageError
@@ -21,7 +22,6 @@ from kernelsearch.ledger import Ledger
 from kernelsearch.report.text import foreign, open_console
 from kernelsearch.spec import TargetFolder, Verdict, find_target, verdict_from_json
 
-SEARCHES = ("evolve", "sweep", "random")
 NEXT = "next"
 SPARE_S = 3600.0
 

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernelsearch.search import EvolveProposer, FileProposer, Proposer, RandomProposer, SweepProposer, Trial, templates
+from kernelsearch.search import (
+    Evolution,
+    EvolveProposer,
+    FileProposer,
+    Proposer,
+    RandomProposer,
+    SweepProposer,
+    Trial,
+    templates,
+)
 from kernelsearch.search.space import Shuffle, Space
 from kernelsearch.spec import Candidate, Status
 from tests.search.conftest import Judge, hill, make_seed, make_verdict
@@ -111,7 +120,7 @@ def suits(candidate: Candidate) -> float:
 
 
 def test_evolution_combines_what_is_good_in_two_sources():
-    found = drain(EvolveProposer([ONE, OTHER], 0, TARGET), Judge(suits), limit=16)
+    found = drain(EvolveProposer([ONE, OTHER], 0, TARGET, Evolution(crossover=0.9)), Judge(suits), limit=16)
     assert max(trial.score for trial in found) == 6.0
 
 
