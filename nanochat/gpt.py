@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nanochat.ops import SOFTCAP, Ops
@@ -69,11 +68,12 @@ def round_up(value: int, multiple: int) -> int:
 class Linear(nn.Linear):
     """Matrix product without bias whose weight follows the dtype of its input."""
 
-    def __init__(self, n_in: int, n_out: int) -> None:
+    def __init__(self, n_in: int, n_out: int, ops: Ops) -> None:
         super().__init__(n_in, n_out, bias=False)
+        self.ops = ops
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
+        return self.ops.linear(x, self.weight)
 
 
 class CausalSelfAttention(nn.Module):
@@ -83,12 +83,12 @@ class CausalSelfAttention(nn.Module):
         self.head_dim = config.head_dim
         self.window = config.windows()[layer]
         width, kv_width = config.n_embd, config.n_kv_head * config.head_dim
-        self.c_q = Linear(width, config.n_head * config.head_dim)
-        self.c_k = Linear(width, kv_width)
-        self.c_v = Linear(width, kv_width)
-        self.c_proj = Linear(width, width)
+        self.c_q = Linear(width, config.n_head * config.head_dim, ops)
+        self.c_k = Linear(width, kv_width, ops)
+        self.c_v = Linear(width, kv_width, ops)
+        self.c_proj = Linear(width, width, ops)
         gated = config.has_value_embedding(layer)
-        self.ve_gate = Linear(VALUE_GATE_CHANNELS, config.n_kv_head) if gated else None
+        self.ve_gate = Linear(VALUE_GATE_CHANNELS, config.n_kv_head, ops) if gated else None
 
     def forward(self, x_BTC: Tensor, look_up: LookUp | None, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
         q_BTHD, k_BTKD, v_BTKD = (c(x_BTC).unflatten(-1, (-1, self.head_dim)) for c in (self.c_q, self.c_k, self.c_v))
@@ -103,8 +103,8 @@ class MLP(nn.Module):
     def __init__(self, config: GPTConfig, ops: Ops) -> None:
         super().__init__()
         self.ops = ops
-        self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
-        self.c_proj = Linear(4 * config.n_embd, config.n_embd)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, ops)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, ops)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         if self.ops.relu2_mlp is not None:
@@ -147,10 +147,10 @@ class GPT(nn.Module):
                 "h": nn.ModuleList([Block(config, self.ops, layer) for layer in range(config.n_layer)]),
             }
         )
-        self.lm_head = Linear(width, vocab)
+        self.lm_head = Linear(width, vocab, self.ops)
         self.resid_lambdas = nn.Parameter(torch.empty(config.n_layer))
         self.x0_lambdas = nn.Parameter(torch.empty(config.n_layer))
-        self.smear_gate = Linear(SMEAR_CHANNELS, 1)
+        self.smear_gate = Linear(SMEAR_CHANNELS, 1, self.ops)
         self.smear_lambda = nn.Parameter(torch.empty(1))
         self.backout_lambda = nn.Parameter(torch.empty(1))
         layers = filter(config.has_value_embedding, range(config.n_layer))

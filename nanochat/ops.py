@@ -85,6 +85,11 @@ def rope_qknorm(q_BTHD: Tensor, k_BTKD: Tensor, cos_T1d: Tensor, sin_T1d: Tensor
     return q_BTHD, k_BTKD
 
 
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x weight^T: x (..., C), weight (O, C)."""
+    return F.linear(x, weight.to(x.dtype))
+
+
 def relu2(h: Tensor) -> Tensor:
     """The square of the positive part (So et al., https://arxiv.org/abs/2109.08668)."""
     return F.relu(h).square()
@@ -92,7 +97,7 @@ def relu2(h: Tensor) -> Tensor:
 
 def relu2_mlp(x_BTC: Tensor, fc_weight_FC: Tensor, proj_weight_CF: Tensor) -> Tensor:
     """relu2(x fc^T) proj^T, F = 4C."""
-    return F.linear(relu2(F.linear(x_BTC, fc_weight_FC.to(x_BTC.dtype))), proj_weight_CF.to(x_BTC.dtype))
+    return linear(relu2(linear(x_BTC, fc_weight_FC)), proj_weight_CF)
 
 
 def token_order(tokens_BT: Tensor, vocab_size: int) -> Tensor:
@@ -117,7 +122,7 @@ def value_mix(
     order_N: Tensor | None = None,
 ) -> Tensor:
     """v + gate * value embedding of the token, gate = 3 sigmoid(gate_weight gate_input) for each head; C = K*D."""
-    gate_BTK = VALUE_GATE_PEAK * torch.sigmoid(F.linear(gate_input_BTG, gate_weight_KG.to(gate_input_BTG.dtype)))
+    gate_BTK = VALUE_GATE_PEAK * torch.sigmoid(linear(gate_input_BTG, gate_weight_KG))
     value_BTC = embedding(table_VC, tokens_BT, order_N).to(v_BTKD.dtype)
     return v_BTKD + gate_BTK.unsqueeze(-1) * value_BTC.view_as(v_BTKD)
 
@@ -149,7 +154,7 @@ def linear_softcap_cross_entropy(
     x_BTC: Tensor, weight_VC: Tensor, targets_BT: Tensor, vocab_size: int, reduction: str = "mean"
 ) -> Tensor:
     """`softcap_cross_entropy` of the first vocab_size columns of x weight^T: the rest is padding."""
-    logits_BTV = F.linear(x_BTC, weight_VC.to(x_BTC.dtype))[..., :vocab_size]
+    logits_BTV = linear(x_BTC, weight_VC)[..., :vocab_size]
     return softcap_cross_entropy(logits_BTV, targets_BT, reduction)
 
 
@@ -266,6 +271,7 @@ class Ops:
     rms_norm: Callable[[Tensor], Tensor] = rms_norm
     mix_norm: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = mix_norm
     rope_qknorm: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = rope_qknorm
+    linear: Callable[[Tensor, Tensor], Tensor] = linear  # every layer of the model but the gates
     relu2: Callable[[Tensor], Tensor] = relu2
     relu2_mlp: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # spans both products and relu2
     token_order: Callable[[Tensor, int], Tensor] | None = None  # spares embedding and value_mix a sort each

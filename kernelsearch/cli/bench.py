@@ -17,7 +17,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from kernelsearch.cli.kernels import parts_of, usable_kernels
+from kernelsearch.cli.kernels import Compositions, parts_of, served_by, usable_kernels
 from kernelsearch.cli.workplace import DEFAULT_GROUP, Workplace, chosen_workloads, open_workplace
 from kernelsearch.dispatch.bind import bind, select
 from kernelsearch.dispatch.store import Accepted
@@ -67,7 +67,10 @@ def run(
         found: list[dict[str, Any]] = []
         for workload in chosen_workloads(folder, group, d):
             console.print(f"{workload.name} {d}", markup=False)
-            found += _bench_workload(folder, workload, accepted, functions, others, peaks, seconds, compiled=compiled)
+            entry = folder.target.entry(workload.entry)
+            compositions = _compositions(folder, entry, everybody).items()
+            rivals = {f"{name} kernel": compose(others[name]) for name, compose in compositions if name in others}
+            found += _bench_workload(folder, workload, accepted, functions, rivals, peaks, seconds, compiled=compiled)
         if accepted is not None:
             behind = find_rivals_ahead(found, accepted.behind)
             if behind != accepted.behind:
@@ -93,12 +96,25 @@ def find_rivals_ahead(rows: Sequence[Mapping[str, Any]], known: Mapping[str, flo
 def _folders_of_parts(place: Workplace, folders: Sequence[TargetFolder]) -> list[TargetFolder]:
     """The other targets whose kernels are rivals of these: a kernel for a span has to beat kernels for its parts."""
     wanted = {name for folder in folders for name in parts_of(folder)}
+    measured = {entry.name for folder in folders for entry in folder.target.entries}
     given = {folder.target.name for folder in folders}
     return [
         folder
         for folder in place.folders()
-        if folder.target.name not in given and wanted & {entry.name for entry in folder.target.entries}
+        if folder.target.name not in given
+        and (wanted & {entry.name for entry in folder.target.entries} or measured & served_by(folder).keys())
     ]
+
+
+def _compositions(folder: TargetFolder, entry: Entry, everybody: Sequence[TargetFolder]) -> Compositions:
+    """By entry of another target: its kernel as a rival of this entry's."""
+    serving = {
+        own.name: served_by(other)[entry.name]
+        for other in everybody
+        for own in other.target.entries
+        if entry.name in served_by(other)
+    }
+    return {**parts_of(folder), **serving}
 
 
 def _kernel_functions(
@@ -123,7 +139,7 @@ def _bench_workload(
     workload: Workload,
     accepted: Accepted | None,
     kernels: Mapping[str, Callable[..., Any]],
-    others: Mapping[str, Callable[..., Any]],
+    composed: Mapping[str, Callable[..., Any]],
     peaks: Peaks,
     seconds: float,
     *,
@@ -135,8 +151,7 @@ def _bench_workload(
     rivals = getattr(baseline, "RIVALS", {})
     functions = {"eager": eager}
     functions |= {name: rival for name, rival in rivals.items() if _takes(rival, entry)}
-    parts = parts_of(folder).items()
-    functions |= {f"{name} kernel": compose(others[name]) for name, compose in parts if name in others}
+    functions |= composed
     if compiled:
         functions["compile"] = torch.compile(eager, dynamic=False)
     if entry.name in kernels:

@@ -39,11 +39,19 @@ def usable_kernels(
     return found
 
 
-def parts_of(folder: TargetFolder) -> Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+Compositions = Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+
+
+def parts_of(folder: TargetFolder) -> Compositions:
     """By entry of another target: what makes of that entry's kernel a rival of this target's."""
-    parts: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
-    parts = getattr(folder.module("baseline"), "PARTS", {})
+    parts: Compositions = getattr(folder.module("baseline"), "PARTS", {})
     return parts
+
+
+def served_by(folder: TargetFolder) -> Compositions:
+    """By entry of another target: what makes of this target's kernel a rival of it, as one of several uses."""
+    served: Compositions = getattr(folder.module("baseline"), "SERVES", {})
+    return served
 
 
 def leave_out(

@@ -112,8 +112,8 @@ def test_identity_runs_every_patch_and_every_entry_that_has_one(upstream: Upstre
 def test_sources_that_nobody_vouches_for_are_left_alone_and_named(upstream: Upstream):
     original = upstream.gpt.GPT.forward
     report = identity({"gpt:norm": "0"}).report()
-    # The stand-in's norm is the one line that upstream's is.
-    assert set(report["patched"]) == {"gpt:norm", "common:compute_init"}
+    # The stand-in's norm and Linear are the lines that upstream's are.
+    assert set(report["patched"]) == {"gpt:norm", "gpt:Linear.forward", "common:compute_init"}
     assert "gpt:GPT.forward" in report["left_alone"]["gpt:GPT.forward"]
     assert report["drifted"]["gpt:GPT.forward"] == standin_digests()["gpt:GPT.forward"]
     assert upstream.gpt.GPT.forward is original

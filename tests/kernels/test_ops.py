@@ -29,6 +29,8 @@ CALLS = {
     "value_mix without an order": lambda: value_mix_call(order=False),
     "smear_embed": lambda: ([draw(BATCH, LENGTH, 32), draw(1, 24), draw(1)], lambda op, *a: op(*a)),
     "smear_embed of one token": lambda: ([draw(1, 1, 32), draw(1, 24), draw(1)], lambda op, *a: op(*a)),
+    "linear": lambda: ([draw(BATCH, LENGTH, 32), draw(7, 32)], lambda op, *a: op(*a)),
+    "linear of a slice": lambda: ([draw(BATCH, LENGTH, 32), draw(7, 12)], lambda op, x, w: op(x[..., :12], w)),
     "backout_norm": lambda: ([draw(BATCH, LENGTH, 32), draw(BATCH, LENGTH, 32), draw(1)], lambda op, *a: op(*a)),
 }
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nanochat.gpt import GPT, GPTConfig, Linear, build_model
-from nanochat.ops import Ops, linear_softcap_cross_entropy, relu2_mlp, rotate, token_order
+from nanochat.ops import Ops, linear, linear_softcap_cross_entropy, relu2_mlp, rotate, token_order
 
 CPU = torch.device("cpu")
 
@@ -172,6 +172,20 @@ def test_every_layer_mixes_once_through_the_injected_op(small_config: GPTConfig)
     model = build_model(small_config, Ops(mix_norm=counted), device=CPU, dtype=torch.float32, seed=1)
     model(tokens(small_config))
     assert calls == model.resid_lambdas.tolist()
+
+
+def test_every_product_but_the_gates_goes_through_the_injected_op(small_config: GPTConfig):
+    shapes = []
+
+    def counted(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(weight.shape))
+        return linear(x, weight)
+
+    model = build_model(small_config, Ops(linear=counted), device=CPU, dtype=torch.float32, seed=1)
+    model(tokens(small_config))
+    gates = (model.smear_gate, *(block.attn.ve_gate for block in model.blocks))
+    layers = [m for m in model.modules() if isinstance(m, Linear) and all(m is not gate for gate in gates)]
+    assert sorted(shapes) == sorted(tuple(layer.weight.shape) for layer in layers)
 
 
 FUSED = {

@@ -71,6 +71,13 @@ def relu2(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors
     return {"activated": (positive * positive).to(dtype), "dh": (2 * positive * dout).to(dtype)}
 
 
+def linear(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
+    dtype = inputs["x"].dtype
+    x, weight, dy = way.read(inputs["x"]), way.read(inputs["weight"]), way.read(gradients["dy"])
+    found = {"y": way.product(x, weight.T), "dx": way.product(dy, weight), "dweight": way.product(dy.T, x)}
+    return {name: value.to(dtype) for name, value in found.items()}
+
+
 def relu2_mlp(way: Arithmetic, inputs: Tensors, parameters: dict, gradients: Tensors) -> Tensors:
     dtype = inputs["input"].dtype
     x, fc, proj = (way.read(inputs[name]) for name in ("input", "fc", "proj"))

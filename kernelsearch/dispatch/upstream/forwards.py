@@ -79,6 +79,15 @@ def make_attention_forward(
     return forward
 
 
+def make_linear_forward(ops: Ops, original: Callable[..., Any], module: ModuleType, count: Count) -> Callable[..., Any]:
+    linear = ops["linear"]
+
+    def forward(self: Any, x: Tensor) -> Any:
+        return linear(x, self.weight)
+
+    return forward
+
+
 def make_mlp_forward(ops: Ops, original: Callable[..., Any], module: ModuleType, count: Count) -> Callable[..., Any]:
     relu2, relu2_mlp, plain = ops["relu2"], ops.get("relu2_mlp"), module.Linear
 

@@ -57,8 +57,8 @@ def optimizer_stock(module: ModuleType) -> Stock:
 
 
 def model_stock(module: ModuleType) -> Stock:
-    norm = {"rms_norm": getattr(module, "norm", None)}
-    return {**norm, **norm_stock(module), **mlp_stock(), **embedding_stock(), **loss_stock()}  # type: ignore[dict-item]
+    own = {"rms_norm": getattr(module, "norm", None), "linear": _linear}
+    return {**own, **norm_stock(module), **mlp_stock(), **embedding_stock(), **loss_stock()}  # type: ignore[dict-item]
 
 
 def norm_stock(module: ModuleType) -> Stock:

@@ -77,6 +77,7 @@ PATCHES = (
         ("optim:muon_step_fused", "optim:polar_express_coeffs"),
     ),
     Patch("gpt", "norm", ("rms_norm",), forwards.make_norm, ("gpt:norm",)),
+    Patch("gpt", "Linear.forward", ("linear",), forwards.make_linear_forward, ("gpt:Linear",)),
     Patch(
         "gpt",
         "MLP.forward",
