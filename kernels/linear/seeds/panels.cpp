@@ -18,7 +18,8 @@ void whole(const Matrix<scalar_t>& a, const Matrix<scalar_t>& b, scalar_t* c, in
 
 }  // namespace
 
-extern "C" void linear_forward(const scalar_t* x, const scalar_t* weight, scalar_t* y, int64_t N, int64_t C, int64_t O) {
+extern "C" void linear_forward(const scalar_t* x, const scalar_t* weight, scalar_t* y, int64_t N, int64_t C,
+                               int64_t O) {
     whole(matrix(x, N, C), matrix(weight, O, C).transposed(), y, O);
 }
 
