@@ -2,8 +2,10 @@
 //
 //   y = x W^T,  dx = dy W,  dW = dy^T x
 //
-// Written from the equations. Both operands of a product are packed once a call, shared by all threads, and no sum is cut
-// (gemm.h). Layout: row-major. Float32 sums in registers from start to end; bfloat16 is widened while it is packed.
+// Written from the equations. Panels are shared by all threads, and no sum is cut (gemm.h). With STREAM, a long operand is
+// packed block by block, just before its use. Layout: row-major. Float32 sums in registers from start to end; bfloat16 is widened while it is packed.
+//
+// tune: STREAM in 1 0
 
 #include <kernelsearch/gemm.h>
 
@@ -13,7 +15,12 @@ using namespace ks;
 
 // c = a b, `width` columns to a row.
 void whole(const Matrix<scalar_t>& a, const Matrix<scalar_t>& b, scalar_t* c, int64_t width) {
-    multiply(a, b, [&](int64_t i, int64_t j, Vec sums, int64_t count) { write(c + i * width + j, sums, count); });
+    const auto put = [&](int64_t i, int64_t j, Vec sums, int64_t count) { write(c + i * width + j, sums, count); };
+    const ColumnPanels columns(b.transposed());
+    if (STREAM)
+        multiply(a, columns, put);
+    else
+        multiply(RowPanels(a), columns, put);
 }
 
 }  // namespace
