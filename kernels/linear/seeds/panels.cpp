@@ -3,7 +3,8 @@
 //   y = x W^T,  dx = dy W,  dW = dy^T x
 //
 // Written from the equations. Panels are shared by all threads, and no sum is cut (gemm.h). With STREAM, a long operand is
-// packed block by block, just before its use. Layout: row-major. Float32 sums in registers from start to end; bfloat16 is widened while it is packed.
+// packed block by block, just before its use.
+// Layout: row-major. Float32 sums in registers from start to end; bfloat16 is widened while it is packed.
 //
 // tune: STREAM in 1 0
 
