@@ -2,17 +2,18 @@
 //
 //   y = x W^T,  dx = dy W,  dW = dy^T x
 //
-// Written from the equations. A block has up to COLUMNS columns, and in dW up to HEIGHT rows. Its thread packs DEPTH
-// terms of the sums at a time: the block's columns of B, then A by GROUP rows, so that all of it stays in the second
-// cache and no thread waits for another. Meanwhile each tile asks for a few lines of the next group and of the next
-// columns: the hardware does not foresee steps of a row (dW of 2048 x 256 x 256 on one core of an EPYC with AVX-512:
-// 92 GF/s without, 101 with).
-// No task splits a sum, and a sum over more than DEPTH terms is cut at the same places for any number of threads.
+// Written from the equations. A block has up to COLUMNS columns, and in dW up to HEIGHT rows. Its thread packs some
+// terms of the sums at a time (DEPTH in dW, where rows are short; ROW_DEPTH in y and dx): the block's columns of B, then KEPT
+// bytes of A after KEPT bytes, so that what is read again stays in the second cache and no thread waits for another.
+// Meanwhile each tile asks for a few lines of what is packed next: the hardware does not foresee steps of a row (dW of
+// 2048 x 256 x 256 on one core of an EPYC with AVX-512: 92 GF/s without, 101 with).
+// No task splits a sum, and a longer sum is cut at the same places for any number of threads.
 // Layout: row-major. Float32 sums; bfloat16 is widened while it is packed, and its sums are never cut.
 //
-// tune: COLUMNS in 256 128 384 512
-// tune: DEPTH in 256 384 512 1024
-// tune: GROUP in 96 48 192
+// tune: COLUMNS in 512 256 1024
+// tune: DEPTH in 256 128 512
+// tune: ROW_DEPTH in 4096 1024 256
+// tune: KEPT in 49152 98304 196608
 // tune: HEIGHT in 384 192 768
 // tune: TASKS in 1 2 4
 
@@ -139,8 +140,10 @@ void panels_by_panels(const Packed<TILE_ROWS>& a, const Packed<TILE_COLUMNS>& b,
 }
 
 void compute(const Product& p, const Block& block) {
-    const int64_t total = p.depth(), deep = IS_NARROW ? total : blocks(total, blocks(total, DEPTH));
-    const int64_t rows = block.bottom - block.top, group = std::min<int64_t>(GROUP, rows);
+    const int64_t longest = p.a.is_transposed ? DEPTH : ROW_DEPTH;
+    const int64_t total = p.depth(), deep = IS_NARROW ? total : blocks(total, blocks(total, longest));
+    const int64_t held = round_up(std::max<int64_t>(1, KEPT / (4 * deep)), TILE_ROWS);  // rows of A
+    const int64_t rows = block.bottom - block.top, group = std::min(held, rows);
     const int64_t columns = block.right - block.left;
     Packed<TILE_COLUMNS> b(columns, deep);
     Packed<TILE_ROWS> a(group, deep);
