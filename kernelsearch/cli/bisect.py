@@ -11,9 +11,10 @@ from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.compare.bisect import Answer, Found, bisect
 from kernelsearch.compare.decision import Outcome
 from kernelsearch.compare.pairs import Change
-from kernelsearch.compare.result import Row
+from kernelsearch.compare.result import Comparison, Row
 from kernelsearch.compare.sides import commits_touching, resolve_commit
 from kernelsearch.errors import UsageError
+from kernelsearch.report.comparisons import KIND, bisection_body
 from kernelsearch.report.text import count, foreign, open_console
 
 Ask = Callable[[str], tuple[Answer, str]]
@@ -44,9 +45,11 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     console = open_console(stderr=True)
     console.print(f"{count(len(commits), 'commit', 'commits')} changed {request.target}", markup=False)
     place = open_workplace(request.threads)
+    ledger, compared = place.ledger, list[Comparison]()
     with tempfile.TemporaryDirectory(prefix="kernelsearch-bisect-") as scratch:
-        found = bisect(commits, _asker(request, good, place, Path(scratch)))
+        found = bisect(commits, _asker(request, good, place, Path(scratch), compared))
     message, status = describe(found)
+    ledger.append(KIND, bisection_body((good, bad), compared, message, status))
     console.print(foreign(message))
     document = {
         "target": request.target,
@@ -73,8 +76,11 @@ def describe(found: Found) -> tuple[str, int]:
     return f"nothing to find: at the bad commit, {found.steps[-1].detail}", 1
 
 
-def _asker(request: Request, good: str, place: Workplace, scratch: Path) -> Ask:
-    """Compares the kernels of one commit with those of the good one; nothing is proven, only timed."""
+def _asker(request: Request, good: str, place: Workplace, scratch: Path, compared: list[Comparison]) -> Ask:
+    """Compares the kernels of one commit with those of the good one; nothing is proven, only timed.
+
+    What was measured is added to `compared`.
+    """
 
     def ask(commit: str) -> tuple[Answer, str]:
         asked = compare.Request(
@@ -91,7 +97,8 @@ def _asker(request: Request, good: str, place: Workplace, scratch: Path) -> Ask:
             kernels=request.kernels,
             threads=request.threads,
         )
-        return judge_rows(compare.compare(asked, place, scratch).rows)
+        compared.append(compare.compare(asked, place, scratch))
+        return judge_rows(compared[-1].rows)
 
     return ask
 

@@ -16,6 +16,7 @@ from kernelsearch.compare.pairs import Change, Pair, pair_up
 from kernelsearch.compare.result import Comparison
 from kernelsearch.errors import UsageError
 from kernelsearch.report.comparison import render_comparison, write_comparison
+from kernelsearch.report.comparisons import KIND, comparison_body
 from kernelsearch.report.exports import write_benchmark_action, write_junit
 from kernelsearch.report.text import open_console
 from kernelsearch.spec import Status, Verdict, Workload
@@ -46,6 +47,7 @@ class Request:
 def run(request: Request) -> tuple[dict[str, Any], int]:
     _check(request)
     place = open_workplace(request.threads)
+    ledger = place.ledger  # read before the work: a damaged one is refused while there is nothing to lose
     with tempfile.TemporaryDirectory(prefix="kernelsearch-compare-") as scratch:
         comparison = compare(request, place, Path(scratch))
     open_console(stderr=True).print(render_comparison(comparison))
@@ -53,7 +55,9 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     is_our_fault = any(
         row.verdict is not None and row.verdict.status is Status.INFRASTRUCTURE for row in comparison.rows
     )
-    return comparison.as_json(), 3 if is_our_fault else 0 if comparison.holds else 1
+    status = 3 if is_our_fault else 0 if comparison.holds else 1
+    ledger.append(KIND, comparison_body(comparison, status))
+    return comparison.as_json(), status
 
 
 def compare(request: Request, place: Workplace, scratch: Path) -> Comparison:
@@ -97,6 +101,8 @@ def compare(request: Request, place: Workplace, scratch: Path) -> Comparison:
         rows=tuple(rows),
         seconds=time.monotonic() - started,
         environment=dict(place.environment()),
+        base_commit=base.commit,
+        head_commit=head.commit,
     )
 
 

@@ -4,11 +4,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Table as Grid
 
+from kernelsearch.cli.state import open_state
 from kernelsearch.errors import UsageError
+from kernelsearch.ledger import Line, read_lines
+from kernelsearch.report.comparisons import KIND, short_comparisons
 from kernelsearch.report.history import TITLES, Series, history_cells, read_history, summarise_history, write_history
+from kernelsearch.report.table import Table
+from kernelsearch.report.terminal import render_table
 from kernelsearch.report.text import foreign, open_console
+
+LATEST = 10
 
 
 def run(results: Path, names: tuple[str, ...], markdown: Path | None, *, from_git: bool) -> tuple[dict[str, Any], int]:
@@ -17,11 +24,20 @@ def run(results: Path, names: tuple[str, ...], markdown: Path | None, *, from_gi
     if names and not series:
         known = ", ".join(sorted({part for one in every for part in re.split(r"[ /]", one.name)})) or "none"
         raise UsageError(f"target={', '.join(names)!r}: no result names it; there are {known}")
+    lines = _lines()
+    compared = short_comparisons(lines, LATEST)
     if markdown is not None:
-        markdown.write_text(write_history(series, every_point=bool(names)))
+        markdown.write_text(write_history(series, compared, every_point=bool(names)))
     else:
         _show(series)
-    return {"results": str(results), "series": [one.as_json() for one in series]}, 0
+        _show_comparisons(compared)
+    latest = [line.body for line in lines if line.kind == KIND][-LATEST:]
+    return {"results": str(results), "series": [one.as_json() for one in series], "comparisons": latest}, 0
+
+
+def _lines() -> list[Line]:
+    path = open_state() / "ledger.jsonl"
+    return list(read_lines(path)) if path.is_file() else []
 
 
 def _is_named(one: Series, names: tuple[str, ...]) -> bool:
@@ -32,9 +48,17 @@ def _is_named(one: Series, names: tuple[str, ...]) -> bool:
 def _show(series: tuple[Series, ...]) -> None:
     console = open_console(stderr=True)
     for device in dict.fromkeys(one.device for one in series):
-        table = Table(*TITLES, title=device, box=None, pad_edge=False, title_justify="left")
+        table = Grid(*TITLES, title=device, box=None, pad_edge=False, title_justify="left")
         for one in series:
             if one.device == device:
                 table.add_row(*[foreign(cell) for cell in history_cells(one)])
         console.print(table)
     console.print(foreign(summarise_history(series)))
+
+
+def _show_comparisons(compared: Table | None) -> None:
+    """What `compare` and `bisect` measured in this state folder: pairs in one run, which is what decides."""
+    if compared is not None:
+        console = open_console(stderr=True)
+        console.print(foreign(compared.caption, "bold"))
+        console.print(render_table(compared))

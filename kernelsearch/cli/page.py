@@ -1,20 +1,26 @@
-"""What `report --html` and `dashboard` show: the evidence of this workplace."""
+"""What `report` and `dashboard` show: the evidence of this workplace."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from kernelsearch.cli.workplace import Workplace
+from kernelsearch.custom.load import FOLDER
+from kernelsearch.dispatch.store import Accepted
 from kernelsearch.errors import UsageError
+from kernelsearch.ideas.library import built_in
 from kernelsearch.ledger import Line, read_lines
-from kernelsearch.report.html import Evidence, read_results, render_page
-from kernelsearch.report.html.results import Device
+from kernelsearch.report.evidence import Evidence
+from kernelsearch.report.html import render_page
+from kernelsearch.report.results import Device, read_results
+from kernelsearch.spec import TargetFolder, target_names
 
 RESULTS = Path("bench") / "results"
 TITLE = "kernelsearch report"
+DTYPES = ("float32", "bfloat16")
 
 
-def write_page(place: Workplace, results: Path | None, out: Path) -> None:
-    """Write the page to `out`, whole or not at all. Raises UsageError where there is nothing to show."""
+def read_evidence(place: Workplace, results: Path | None) -> Evidence:
+    """Raises UsageError where there is nothing to show."""
     lines = list(read_lines(place.ledger_path)) if place.ledger_path.is_file() else []
     evidence = gather(place, lines, recorded(results))
     if not lines and not evidence.devices:
@@ -22,6 +28,11 @@ def write_page(place: Workplace, results: Path | None, out: Path) -> None:
             f"ledger={str(place.ledger_path)!r} is not there and no results were found: search first with "
             "`kernelsearch optimize TARGET`, or name recorded results with --results DIR"
         )
+    return evidence
+
+
+def write_page(evidence: Evidence, out: Path) -> None:
+    """Write the page to `out`, whole or not at all."""
     text = render_page(evidence, TITLE)
     try:
         out.write_text(text)
@@ -37,10 +48,23 @@ def recorded(results: Path | None) -> tuple[Device, ...]:
 
 
 def gather(place: Workplace, lines: Sequence[Line], devices: tuple[Device, ...]) -> Evidence:
-    folders = {folder.target.name: folder for folder in place.folders()}
-    dtypes = ("float32", "bfloat16")
-    kernels = [k for name in folders for dtype in dtypes for k in place.store.kernels(name, "cpu", dtype)]
-    return Evidence(_short(place.ledger_path), lines, place.objects, devices, folders, kernels)
+    library = {folder.target.name: folder for folder in place.folders()}
+    folders = {**own_folders(place.state_dir), **library}
+    kernels = [kernel for name in sorted(folders) for kernel in _kept(place, name)]
+    ideas = built_in(folder.path for folder in library.values())
+    return Evidence(_short(place.ledger_path), lines, place.objects, devices, folders, kernels, ideas)
+
+
+def own_folders(state_dir: Path) -> dict[str, TargetFolder]:
+    """Targets made from the user's own functions, the newest of each name."""
+    root = state_dir / FOLDER
+    made = sorted(target_names(root), key=lambda name: (root / name / "target.py").stat().st_mtime)
+    folders = [TargetFolder(root / name) for name in made]
+    return {folder.target.name: folder for folder in folders}
+
+
+def _kept(place: Workplace, target: str) -> list[Accepted]:
+    return [kernel for dtype in DTYPES for kernel in place.store.kernels(target, "cpu", dtype)]
 
 
 def _short(path: Path) -> str:

@@ -78,7 +78,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides and every kernel's row. `device` and `threads` say where it was measured."""
+    """Both sides and every kernel's row. `device` and `threads` say where it was measured.
+
+    A side that is no commit, the working tree or a folder, has None for it.
+    """
 
     base: str
     head: str
@@ -89,6 +92,8 @@ class Comparison:
     rows: tuple[Row, ...]
     seconds: float
     environment: dict[str, Any]
+    base_commit: str | None = None
+    head_commit: str | None = None
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -116,7 +121,9 @@ class Comparison:
             "holds": self.holds,
             "summary": self.summary,
             "base": self.base,
+            "base_commit": self.base_commit,
             "head": self.head,
+            "head_commit": self.head_commit,
             "device": self.device,
             "threads": self.threads,
             "tolerance": self.tolerance,

@@ -15,6 +15,7 @@ from typing import Any
 
 from kernelsearch.errors import UsageError
 from kernelsearch.report.markdown import markdown_table
+from kernelsearch.report.table import Table
 from kernelsearch.report.text import count, format_interval
 
 FILE = re.compile(r"(\d{4}-\d\d-\d\d)-([\w.-]+)\.json")
@@ -185,14 +186,16 @@ READERS: Mapping[str, Callable[[Content], Iterable[Found]]] = {
 }
 
 
-def write_history(series: Sequence[Series], *, every_point: bool) -> str:
-    """Markdown: a section for each device, a row for each series; with `every_point` its runs below."""
+def write_history(series: Sequence[Series], compared: Table | None = None, *, every_point: bool = False) -> str:
+    """Markdown: a section for each device, a row for each series, with `every_point` its runs; last `compared`."""
     parts = ["# History", _NOTE]
     for device in dict.fromkeys(one.device for one in series):
         own = [one for one in series if one.device == device]
         parts += [f"## {device}", markdown_table(TITLES, [history_cells(one) for one in own])]
         if every_point:
             parts += [block for one in own for block in (f"### {one.kind}: {one.name}", _points(one))]
+    if compared is not None:
+        parts += [f"## {compared.caption}", markdown_table(compared.titles, compared.rows)]
     return "\n\n".join(parts) + "\n"
 
 

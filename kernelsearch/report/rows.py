@@ -6,7 +6,7 @@ best of many noisy measurements was partly lucky.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,13 @@ class LedgerReport:
 
 def report_ledger(path: Path) -> LedgerReport:
     """Read and check the ledger at `path`. Raises CorruptState where it is damaged, UsageError where there is none."""
-    lines = list(read_lines(path))
+    return report_lines(list(read_lines(path)), str(path))
+
+
+def report_lines(lines: Sequence[Line], path: str) -> LedgerReport:
     trials = [line for line in lines if line.kind == "trial"]
     return LedgerReport(
-        path=str(path),
+        path=path,
         lines=len(lines),
         trials=len(trials),
         statuses=dict(sorted(Counter(line.body["verdict"]["status"] for line in trials).items())),
@@ -91,7 +94,7 @@ def name_workloads(settings: Mapping[str, Any]) -> str:
     return ", ".join(dict.fromkeys(name.split("/")[0] for name in names)) or "-"
 
 
-def _studies(lines: list[Line], trials: list[Line]) -> tuple[StudyRow, ...]:
+def _studies(lines: Sequence[Line], trials: Sequence[Line]) -> tuple[StudyRow, ...]:
     ends = {line.body["study"]: line.body for line in lines if line.kind == "study-end"}
     by_study: dict[str, list[Line]] = {}
     for trial in trials:
@@ -100,7 +103,7 @@ def _studies(lines: list[Line], trials: list[Line]) -> tuple[StudyRow, ...]:
     return tuple(_study(line, by_study.get(line.digest, []), ends.get(line.digest)) for line in starts)
 
 
-def _study(start: Line, trials: list[Line], end: Mapping[str, Any] | None) -> StudyRow:
+def _study(start: Line, trials: Sequence[Line], end: Mapping[str, Any] | None) -> StudyRow:
     settings = start.body["settings"]
     ways = end["trajectories"] if end else []
     lows = [low for way in ways for _, low in way["improvements"]] if end else _lows(trials)
@@ -117,7 +120,7 @@ def _study(start: Line, trials: list[Line], end: Mapping[str, Any] | None) -> St
     )
 
 
-def _lows(trials: list[Line]) -> list[float]:
+def _lows(trials: Sequence[Line]) -> list[float]:
     verdicts = [trial.body["verdict"] for trial in trials]
     return [verdict["low"] for verdict in verdicts if _is_timed(verdict)]
 
@@ -140,7 +143,7 @@ class _Contestant:
         return accepted and self.is_confirmed, accepted, self.verdict["low"]
 
 
-def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
+def _best(lines: Sequence[Line], trials: Sequence[Line]) -> tuple[BestRow, ...]:
     settings = {line.body["context"]: line.body["settings"] for line in lines if line.kind == "study"}
     confirmed = _confirmed(lines)
     last_context: dict[tuple[str, str, str], str] = {}
@@ -157,7 +160,7 @@ def _best(lines: list[Line], trials: list[Line]) -> tuple[BestRow, ...]:
     return tuple(_best_row(workloads, contestant) for workloads, contestant in found)
 
 
-def _confirmed(lines: list[Line]) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _confirmed(lines: Sequence[Line]) -> dict[tuple[str, str], Mapping[str, Any]]:
     """The last confirming verdict by candidate and context; its record holds the context itself or its digest."""
     found = {}
     for line in lines:

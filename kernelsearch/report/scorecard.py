@@ -8,6 +8,8 @@ from rich.table import Table
 
 Cells = tuple[str, ...]
 OURS = "this judge"
+RULE_TITLES = ("rule", "wrong kernels accepted", "honest kernels accepted")
+GATE_TITLES = ("gate", "wrong kernels it stopped", "seconds spent")
 TARGET_TITLES = ("target", "wrong kernels accepted", "at most (95%)", "honest kernels accepted", "flakes")
 
 
@@ -16,8 +18,8 @@ def render_scorecard(card: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_table(("what", "result"), summary_rows(card))]
     if "targets" in card:
         parts += ["", _table(TARGET_TITLES, target_rows(card))]
-        parts += ["", _table(("rule", "wrong kernels accepted", "honest kernels accepted"), rule_rows(card))]
-        parts += ["", _table(("gate", "wrong kernels it stopped", "seconds spent"), gate_rows(card))]
+        parts += ["", _table(RULE_TITLES, rule_rows(card))]
+        parts += ["", _table(GATE_TITLES, gate_rows(card))]
     return Group(*parts)
 
 
@@ -26,7 +28,7 @@ def write_scorecard(card: Mapping[str, Any]) -> list[str]:
     lines = markdown(("what", "result"), summary_rows(card))
     if "targets" in card:
         lines += ["", *markdown(TARGET_TITLES, target_rows(card))]
-        lines += ["", *markdown(("rule", "wrong kernels accepted", "honest kernels accepted"), rule_rows(card))]
+        lines += ["", *markdown(RULE_TITLES, rule_rows(card))]
     return lines
 
 
@@ -91,6 +93,14 @@ def _table(titles: Cells, rows: Sequence[Cells]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def says_in_short(card: Mapping[str, Any]) -> str:
+    """The rate that matters most, with its bound: what a reader trusts the speedups by."""
+    mutants = card.get("mutants")
+    if not mutants:
+        return "not yet measured"
+    return f"{mutants['accepted']} of {mutants['total']} (95%: below {mutants['upper95']:.2%})"
 
 
 def _of(part: int, whole: int) -> str:

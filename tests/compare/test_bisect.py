@@ -8,6 +8,7 @@ import pytest
 from kernelsearch.cli import bisect as command
 from kernelsearch.compare.bisect import Answer, bisect
 from kernelsearch.compare.sides import commits_touching
+from kernelsearch.ledger import read_lines
 from tests.compare.conftest import SOURCE
 
 
@@ -60,6 +61,8 @@ def test_the_command_names_the_commit(repository, monkeypatch, tmp_path):
     request = command.Request("row_sum", good, "HEAD", None, "float32", 0.025, 5, Path(repository.path), "kernels", 1)
     document, status = command.run(request)
     assert (status, document["found"], document["commits"]) == (0, commits[1][0], 3)
+    (line,) = read_lines(tmp_path / "home" / "ledger.jsonl")
+    assert (line.body["base_commit"], line.body["sentence"], line.body["status"]) == (good, document["message"], 0)
 
 
 WORK = """
@@ -81,3 +84,6 @@ def test_real_kernels_are_bisected(repository, monkeypatch, tmp_path):
     request = command.Request("row_sum", good, "HEAD", None, "float32", 0.025, 5, Path(repository.path), "kernels", 1)
     document, status = command.run(request)
     assert (status, document["suspects"][0]["subject"]) == (0, "kernel 1")
+    (line,) = read_lines(tmp_path / "home" / "ledger.jsonl")
+    outcomes = [timing["outcome"] for kernel in line.body["kernels"] for timing in kernel["timings"]]
+    assert outcomes.count("slower") == 2

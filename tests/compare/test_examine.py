@@ -13,6 +13,7 @@ from kernelsearch.compare.meeting import Gate
 from kernelsearch.compare.pairs import Pair, pair_up
 from kernelsearch.compare.sides import Place, read_side
 from kernelsearch.errors import UsageError
+from kernelsearch.ledger import read_lines
 from kernelsearch.spec import Status, Verdict, library_path
 from tests.compare.conftest import SOURCE
 
@@ -70,6 +71,18 @@ def test_the_same_kernel_under_a_changed_contract_is_judged_and_not_timed(reposi
     same = replace(pair, change=examine.Change.CONTRACT, head=replace(pair.head, candidate=pair.base.candidate))
     row = look(same, RIGHT)
     assert (row.timings, row.sentence) == ((), "row_sum cpu-cpp-float32: contract changed, proven")
+
+
+def test_a_comparison_leaves_its_line_in_the_ledger(pair, meetings, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERNELSEARCH_HOME", str(tmp_path / "home"))
+    meetings[:] = [replace(EQUAL, ratio=1.05, low=1.04, high=1.06)] * 2
+    repository = pair.kernel.folder.path.parents[1]
+    request = command.Request("HEAD", None, (), None, "float32", 0.025, 5, True, False, repository, "kernels", 1)
+    document, status = command.run(request)
+    (line,) = read_lines(tmp_path / "home" / "ledger.jsonl")
+    told = (line.kind, line.body["base_commit"], line.body["sentence"], line.body["status"])
+    assert told == ("comparison", document["base_commit"], document["summary"], status)
+    assert (status, line.body["kernels"][0]["timings"][0]["low"]) == (1, 1.04)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ pytest.importorskip("vl_convert", reason="needs the report extra")
 from kernelsearch.dispatch.store import Store
 from kernelsearch.ledger import Objects, read_lines
 from kernelsearch.ledger.follow import Follower
-from kernelsearch.report.html import Evidence, read_results, render_page, render_sections
+from kernelsearch.report import Evidence, read_results
+from kernelsearch.report.html import render_page, render_sections
 from kernelsearch.spec import TargetFolder, library_path, target_names
 from tests.report.pages import opened, search_long, serious_findings, wait_until
 

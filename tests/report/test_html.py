@@ -1,6 +1,5 @@
 """The HTML page: what it says, that it draws what it says, and that nothing foreign becomes markup."""
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,44 +12,21 @@ pytest.importorskip("vl_convert", reason="needs the report extra")
 from kernelsearch.digest import digest
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger import Ledger, Objects, read_lines
-from kernelsearch.report.html import Evidence, read_results, render_page, render_sections
-from kernelsearch.report.html.measured import draw_rivals, rows_behind
-from kernelsearch.report.html.searches import draw_progress, find_searches
+from kernelsearch.report import Evidence, read_results
+from kernelsearch.report.html import render_page, render_sections
+from kernelsearch.report.html.measured import draw_rivals
+from kernelsearch.report.html.searches import draw_progress
 from kernelsearch.report.html.source import closest_parent, difference, highlight
-from kernelsearch.report.html.training import Race
+from kernelsearch.report.measured import rows_behind
+from kernelsearch.report.searches import find_searches
+from kernelsearch.report.training import Race
 from kernelsearch.search import Budget, FileProposer, Trial, run_study
 from kernelsearch.spec import Candidate
 from tests.report.conftest import make_trial
+from tests.report.recorded import RACE, ROW, record
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 CONTEXT = {"target": "attention", "dtype": "float32", "workloads": [{"name": "tiny/full"}]}
-SIDE = {"seconds": 10.0, "steps": 2, "tokens": 64, "tokens_per_second": 6.4, "val_bpb": 1.9, "peak_bytes": 2**20}
-CURVE = {"loss": [2.0, 1.5], "step_seconds": [1.0, 1.0]}
-RACE = {
-    "config": "tiny",
-    "target_bpb": 1.9,
-    "baseline": SIDE,
-    "promoted": SIDE,
-    "speedup": 1.5,
-    "low": 1.4,
-    "high": 1.6,
-    "equality": "bitwise",
-    "max_loss_gap": 0.0,
-    "curves": {"baseline": CURVE, "promoted": CURVE},
-}
-ROW = {
-    "target": "attention",
-    "workload": "tiny/full",
-    "dtype": "float32",
-    "pass": "forward",
-    "kernel": "abc",
-    "us": {"kernel": 10.0, "eager": 20.0, "compile": 9.0},
-    "speed_of_light": 0.5,
-    "vs": {
-        "eager": {"speedup": 2.0, "low": 1.9, "high": 2.1},
-        "compile": {"speedup": 0.9, "low": 0.8, "high": 1.0},
-    },
-}
 
 
 def search(folder: Path, *trials: Trial) -> Path:
@@ -69,12 +45,6 @@ def evidence(folder: Path, results: Path | None = None) -> Evidence:
     return Evidence(
         "ledger.jsonl", lines, Objects(folder / "objects"), read_results(results) if results else (), {}, ()
     )
-
-
-def record(folder: Path, name: str, body: object) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / f"2026-01-02-{name}.json").write_text(json.dumps(body))
-    return folder
 
 
 class Elements(HTMLParser):
@@ -183,9 +153,10 @@ def test_a_tunable_that_was_chosen_is_a_difference():
     assert changed[3:5] == ["-BLOCK = 8", "+BLOCK = 16"]
 
 
-def test_cost_and_ideas_are_shown_only_where_they_are_recorded(tmp_path):
+def test_ideas_and_calls_are_shown_only_where_they_are_recorded(tmp_path):
     path = search(tmp_path, make_trial(8, 1.2))
-    assert not {"costs", "ideas"} & {section.key for section in render_sections(evidence(tmp_path))}
+    before = {section.key: section.html for section in render_sections(evidence(tmp_path))}
+    assert "ideas" not in before and "Calls to models" not in before["costs"]
     Ledger(path).append("call", {"provider": "p", "model": "m", "cost": 0.5, "latency": 2, "tokens": {"prompt": 3}})
     Ledger(path).append(
         "idea", {"id": digest("i"), "idea": {"text": "wider", "predicts": {"amount": 1.2, "unit": "x"}}}

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from kernelsearch.errors import CorruptState, UsageError
-from kernelsearch.ledger import Ledger, Objects
-from kernelsearch.report import render_ledger, report_ledger, write_markdown
+from kernelsearch.ledger import Ledger, Objects, read_lines
+from kernelsearch.report import Evidence, collect, render_content, report_ledger, write_content
 from kernelsearch.search import Budget, FileProposer, Trial, run_study, trial_body
 from kernelsearch.spec import Measurement
 from tests.report.conftest import make_trial, show
@@ -82,26 +82,30 @@ def test_a_study_whose_run_was_killed_is_unfinished(tmp_path):
     assert [(row.ended, row.trials, row.best_low) for row in report_ledger(path).studies] == [("unfinished", 1, 1.2)]
 
 
+def content(path: Path):
+    return collect(Evidence("ledger.jsonl", list(read_lines(path)), Objects(path.parent / "objects"), (), {}, ()))
+
+
 def test_the_terminal_view_shows_best_and_studies(tmp_path):
-    text = show(render_ledger(report_ledger(write_study(tmp_path, make_trial(8, 1.2)))), width=200)
+    text = show(render_content(content(write_study(tmp_path, make_trial(8, 1.2)))), width=100)
     assert "1.250x [1.200, 1.300]" in text
     assert "exhausted" in text
 
 
 def test_markdown_shows_the_same_cells(tmp_path):
-    text = write_markdown(report_ledger(write_study(tmp_path, make_trial(8, 1.2))))
+    text = write_content(content(write_study(tmp_path, make_trial(8, 1.2))))
     assert "| attention | float32 | tiny |" in text
     assert "1.250x" in text
 
 
 def test_a_file_name_cannot_break_a_markdown_table(tmp_path):
     trial = make_trial(8, 1.2, origin="a|b\n<img src=x> [link](y)")
-    text = write_markdown(report_ledger(write_study(tmp_path, trial)))
+    text = write_content(content(write_study(tmp_path, trial)))
     assert r"a\|b &lt;img src=x> \[link\](y)" in text
 
 
 def test_a_ledger_without_a_trial_is_reported(tmp_path):
-    assert "No trial yet" in show(render_ledger(report_ledger(write_study(tmp_path))))
+    assert "No trial yet" in show(render_content(content(write_study(tmp_path))))
 
 
 def test_a_damaged_ledger_is_not_reported(tmp_path):

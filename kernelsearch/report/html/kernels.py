@@ -1,16 +1,15 @@
 """Kernels as a page shows them: source, what differs from the seed, where it comes from, how to judge it again."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from kernelsearch.dispatch.store import Accepted
-from kernelsearch.report.html.figure import Table
 from kernelsearch.report.html.source import closest_parent, difference, highlight
+from kernelsearch.report.table import Table
+from kernelsearch.report.targets import recheck
 from kernelsearch.report.text import format_interval, format_us, shown
 from kernelsearch.spec import Candidate, TargetFolder, Verdict, verdict_from_json
 
@@ -48,16 +47,17 @@ def show_accepted(kept: Accepted, seeds: Mapping[str, str]) -> Kernel:
         ("contract", kept.contract_digest[:12]),
         *((name, value[:12] if len(value) == 64 else value) for name, value in sorted(kept.fingerprint.items())),
     ]
-    recheck = f"kernelsearch verify {_shell_path(kept.folder)}" if kept.folder else "-"
-    return _kernel(kept.candidate, kept.verdict, standing, seeds, rows, recheck, is_promoted=kept.is_promoted)
+    return _kernel(
+        kept.candidate, kept.verdict, standing, seeds, rows, recheck(kept.folder), is_promoted=kept.is_promoted
+    )
 
 
 def show_best(candidate: Candidate, verdict: Mapping[str, Any], seeds: Mapping[str, str], study: str) -> Kernel:
     """The best of a search that the store does not hold: nobody judged it again from scratch."""
     rows = [("from", f"the search in context {study[:12]}; not judged again from scratch")]
-    recheck = f"kernelsearch optimize {candidate.target}   # goes on with the recorded search, judges its winner again"
+    again = f"kernelsearch optimize {candidate.target}   # goes on with the recorded search, judges its winner again"
     standing = "best of its search so far, not kept"
-    return _kernel(candidate, verdict_from_json(verdict), standing, seeds, rows, recheck, is_promoted=False)
+    return _kernel(candidate, verdict_from_json(verdict), standing, seeds, rows, again, is_promoted=False)
 
 
 def _kernel(
@@ -66,7 +66,7 @@ def _kernel(
     standing: str,
     seeds: Mapping[str, str],
     rows: Iterable[tuple[str, str]],
-    recheck: str,
+    again: str,
     *,
     is_promoted: bool,
 ) -> Kernel:
@@ -88,7 +88,7 @@ def _kernel(
         measurements=_measurements(verdict),
         gates=Table(("gate", "seconds"), tuple((gate.name, f"{gate.seconds:.2f}") for gate in verdict.gates)),
         provenance=Table(("what", "value"), (("digest", candidate.digest[:12]), *rows)),
-        recheck=recheck,
+        recheck=again,
     )
 
 
@@ -116,11 +116,6 @@ def _domain(verdict: Verdict) -> str:
     for entry, axes in sorted(verdict.domain.items()):
         entries.append(f"{entry}: " + ", ".join(f"{axis} {low}-{high}" for axis, (low, high) in axes.items()))
     return "; ".join(entries) or "-"
-
-
-def _shell_path(folder: Path) -> str:
-    relative = os.path.relpath(folder)
-    return relative if not relative.startswith("..") else str(folder)
 
 
 def seeds_of(folder: TargetFolder | None, language: str) -> dict[str, str]:

@@ -7,19 +7,23 @@ content security policy stands behind that: no script, no request, and no style 
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from kernelsearch.errors import EnvironmentMissing
-from kernelsearch.report.html import extras, measured, scorecard, training
-from kernelsearch.report.html.answer import make_answer
-from kernelsearch.report.html.evidence import Evidence
-from kernelsearch.report.html.figure import Table
-from kernelsearch.report.html.target import list_targets, make_target, target_names
-from kernelsearch.report.text import format_interval
+from kernelsearch.report.content import Part, collect
+from kernelsearch.report.evidence import Evidence
+from kernelsearch.report.html.figure import Figure
+from kernelsearch.report.html.measured import draw_rivals, draw_roofline, draw_steps
+from kernelsearch.report.html.scorecard import draw_rules
+from kernelsearch.report.html.target import make_target
+from kernelsearch.report.html.training import draw_race
+from kernelsearch.report.targets import target_names
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -56,69 +60,43 @@ def security_policy(style: str, *, live: bool) -> str:
 
 
 def render_sections(evidence: Evidence) -> list[Section]:
-    """The sections in order; a part without evidence says so in the answer, and has no section."""
-    return [*_overview(evidence), *_by_target(evidence), *_records(evidence)]
-
-
-def _overview(evidence: Evidence) -> Iterator[Section]:
+    """The answer and the parts of report/content.py, those with figures drawn; each target after the kernels."""
+    content = collect(evidence)
+    figures = _figures(evidence)
     running = [search for search in evidence.searches if search.is_running]
-    yield _section("answer", "The answer", answer=make_answer(evidence), running=running)
-    figures = [training.draw_race(race, f"race-{n}") for n, race in enumerate(evidence.races)]
-    steps = [measured.draw_steps(d.of("step"), f"steps-{n}") for n, d in enumerate(evidence.devices)]
-    if evidence.races or any(steps):
-        races = list(zip(evidence.races, figures, strict=True))
-        yield _section("training", "Training", races=races, steps=[s for s in steps if s], upstream=_upstream(evidence))
+    sections = [_section("answer", "The answer", answer=content.answer, running=running)]
+    for part in content.parts:
+        sections.append(_part(part, figures.get(part.key, ())))
+        if part.key == "kernels":
+            sections += [_target(evidence, name) for name in target_names(evidence)]
+    return sections
+
+
+def _part(part: Part, figures: Sequence[Figure]) -> Section:
+    """Words, figures, and the tables that no figure draws; the long ones folded."""
+    drawn = {figure.table for figure in figures}
+    captions = {table.caption for table in drawn}
+    brief = [table for table in part.brief if table not in drawn and table.caption not in captions]
+    long = [table for table in part.tables if table not in drawn]
+    return _section("part", part.title, key=part.key, part=part, figures=figures, brief=brief, long=long)
+
+
+def _target(evidence: Evidence, name: str) -> Section:
+    return _section("target", name, key=f"target-{name}", level=3, target=make_target(evidence, name))
+
+
+def _figures(evidence: Evidence) -> dict[str, list[Figure]]:
+    """Drawings by the key of the part that they belong to."""
+    training = [draw_race(race, f"race-{n}") for n, race in enumerate(evidence.races)]
+    steps = [step for device in evidence.devices for step in device.of("step")]
+    found = {"training": [*training, draw_steps(steps, "steps")]}
     if evidence.bench_rows:
-        rivals = measured.draw_rivals(evidence.bench_rows, "rivals")
-        light = measured.draw_roofline(evidence.bench_rows, evidence.folders, "roofline")
-        found = [figure for figure in (rivals, light) if figure is not None]
-        yield _section("kernels", "Kernels", figures=found, conditions=_conditions(evidence))
-
-
-def _by_target(evidence: Evidence) -> Iterator[Section]:
-    names = target_names(evidence)
-    if names:
-        yield _section("targets", "Targets", table=list_targets(evidence, names))
-    for name in names:
-        yield _section("target", name, key=f"target-{name}", level=3, target=make_target(evidence, name))
-
-
-def _records(evidence: Evidence) -> Iterator[Section]:
+        rows = evidence.bench_rows
+        found["kernels"] = [draw_rivals(rows, "rivals"), draw_roofline(rows, evidence.folders, "roofline")]
     for number, device in enumerate(evidence.devices):
-        for card in device.of("scorecard"):
-            rules = scorecard.draw_rules(card, f"rules-{number}")
-            tables = scorecard.scorecard_tables(card)
-            where = f"{device.name}, {card.date}, judge {card.body['environment'].get('harness', '-')[:12]}"
-            key = f"judge-{number}" if number else "judge"
-            yield _section("judge", "The judge, judged", key=key, rules=rules, tables=tables, where=where)
-    calls, ideas = extras.list_calls(evidence.lines), extras.list_ideas(evidence.lines)
-    if calls is not None:
-        price = extras.price_of_a_microsecond(evidence.lines, evidence.searches)
-        yield _section("costs", "What the search cost", calls=calls, price=price)
-    if ideas is not None:
-        yield _section("ideas", "Ideas", ideas=ideas)
-    count = sum(len(device.documents) for device in evidence.devices)
-    devices = ", ".join(device.name for device in evidence.devices)
-    yield _section("evidence", "Evidence", evidence=evidence, files=count, devices=devices)
-
-
-def _upstream(evidence: Evidence) -> Table | None:
-    rows = []
-    for device in evidence.devices:
-        for d in device.of("upstream"):
-            ratio = format_interval(d.body["speedup"], d.body["low"], d.body["high"])
-            mode = "torch.compile" if d.body.get("compiled") else "eager"
-            rows.append((device.name, d.about, mode, ratio, f"{d.body['kernels_gap']:.2g}", d.date))
-    titles = ("device", "run", "mode", "tokens per second", "largest gap of losses", "date")
-    return Table(titles, tuple(rows)) if rows else None
-
-
-def _conditions(evidence: Evidence) -> str:
-    return "; ".join(
-        f"{d.body.get('device', device.name)}, {d.body.get('threads', '-')} threads, {d.date}"
-        for device in evidence.devices
-        for d in device.of("bench")
-    )
+        cards = [draw_rules(card.body, f"rules-{number}") for card in device.of("scorecard")]
+        found[f"judge-{number}" if number else "judge"] = cards
+    return {key: [figure for figure in figures if figure is not None] for key, figures in found.items()}
 
 
 def _section(template: str, title: str, *, key: str | None = None, level: int = 2, **values: Any) -> Section:
@@ -135,4 +113,15 @@ def _templates() -> "Environment":
             "the HTML report is written with jinja2; install it with `pip install 'kernelsearch[report]'`"
         ) from None
     loader = PackageLoader("kernelsearch.report.html")
-    return Environment(autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["words"] = _words
+    return made
+
+
+def _words(sentence: str) -> Markup:
+    """A sentence escaped; what stands between two backticks is code."""
+    pieces = sentence.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(sentence)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(piece) if n % 2 else escape(piece) for n, piece in enumerate(pieces))

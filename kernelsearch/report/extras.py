@@ -3,13 +3,15 @@
 Both are optional, and written by others: a record that lacks a field is shown without it, never refused.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kernelsearch.ideas import Entry
 from kernelsearch.ledger import Line
-from kernelsearch.report.html.figure import Table
-from kernelsearch.report.html.searches import Search
-from kernelsearch.report.text import format_interval, shown
+from kernelsearch.report.searches import Search
+from kernelsearch.report.table import Table
+from kernelsearch.report.text import count, format_interval, shown
 
 
 def list_calls(lines: Sequence[Line]) -> Table | None:
@@ -28,7 +30,8 @@ def list_calls(lines: Sequence[Line]) -> Table | None:
         rows.append(
             (shown(provider), shown(model), str(len(calls)), f"{tokens:.0f}", f"{_cost(calls):.4f}", f"{waited:.0f}")
         )
-    return Table(("provider", "model", "calls", "tokens", "cost", "seconds waited"), tuple(rows))
+    titles = ("provider", "model", "calls", "tokens", "cost", "seconds waited")
+    return Table(titles, tuple(rows), "Calls to models")
 
 
 def price_of_a_microsecond(lines: Sequence[Line], searches: Sequence[Search]) -> str | None:
@@ -44,6 +47,20 @@ def price_of_a_microsecond(lines: Sequence[Line], searches: Sequence[Search]) ->
     )
 
 
+def time_of_a_microsecond(searches: Sequence[Search]) -> list[str]:
+    """For each group of shapes, what a saved microsecond of its training step cost in time of searching."""
+    sentences = []
+    for shapes in dict.fromkeys(search.shapes for search in searches):
+        own = [search for search in searches if search.shapes == shapes]
+        best: dict[str, float] = {}
+        for search in own:
+            best[search.target] = max(best.get(search.target, 0.0), saved_us(search))
+        seconds, saved = sum(search.seconds for search in own), sum(best.values())
+        each = f"{seconds / saved:.2g} s per accepted microsecond" if saved > 0 else "nothing accepted yet"
+        sentences.append(f"{shapes}: {seconds:,.0f} s of searching, {saved:,.0f} us of a training step saved: {each}.")
+    return sentences
+
+
 def saved_us(search: Search) -> float:
     """Microseconds of a training step that the best accepted kernel of a search saves, by its own measurements."""
     best = search.best
@@ -52,11 +69,16 @@ def saved_us(search: Search) -> float:
     return float(sum((m["baseline_us"] - m["candidate_us"]) * m["calls"] for m in best.verdict["measurements"]))
 
 
-def list_ideas(lines: Sequence[Line]) -> Table | None:
+NOT_MEASURED = "not yet measured"
+IDEA_TITLES = ("target", "idea", "predicted", "measured", "state")
+
+
+def list_ideas(lines: Sequence[Line], built_in: Sequence[Entry] = ()) -> Table | None:
     """Ideas in order of filing, what they promised beside what was measured; None without ideas."""
-    ideas: dict[str, Mapping[str, Any]] = {}
-    state: dict[str, str] = {}
-    measured: dict[str, str] = {}
+    ideas: dict[str, Mapping[str, Any]] = {entry.idea.id: entry.idea.as_json() for entry in built_in}
+    ended = {entry.idea.id: entry.outcome for entry in built_in if entry.outcome is not None}
+    state = {name: ended[name].outcome if name in ended else "open" for name in ideas}
+    measured = {name: _measured(found.measured.as_json()) for name, found in ended.items() if found.measured}
     for line in lines:
         body = line.body
         if not line.kind.startswith("idea"):
@@ -78,12 +100,24 @@ def list_ideas(lines: Sequence[Line]) -> Table | None:
             shown(str(idea.get("target", "-"))),
             shown(str(idea.get("text", "-"))),
             _effect(idea.get("predicts")),
-            measured.get(name, "not yet measured"),
+            measured.get(name, NOT_MEASURED),
             shown(state[name]),
         )
         for name, idea in ideas.items()
     )
-    return Table(("target", "idea", "predicted", "measured", "state"), rows) if rows else None
+    return Table(IDEA_TITLES, rows, "Ideas") if rows else None
+
+
+def telling_ideas(ideas: Table, most: int) -> tuple[tuple[str, ...], ...]:
+    """A few of them: those that have a figure first, the latest filed before others."""
+    latest = ideas.rows[::-1]
+    return tuple(sorted(latest, key=lambda row: not row[3].endswith(("]", "more")))[:most])
+
+
+def count_ideas(ideas: Table) -> str:
+    states = Counter("claimed" if row[4].startswith("claimed by ") else row[4] for row in ideas.rows)
+    listed = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    return f"{count(len(ideas.rows), 'idea', 'ideas')}: {listed}. What was promised stands beside what was measured."
 
 
 def _effect(value: object) -> str:
