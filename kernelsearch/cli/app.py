@@ -63,5 +63,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    sys.stderr.write(f"kernelsearch: {message}\n")
+    from kernelsearch.cli.extras import with_exact_commands
+
+    sys.stderr.write(f"kernelsearch: {with_exact_commands(message)}\n")
     sys.exit(status)

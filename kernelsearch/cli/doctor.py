@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from kernelsearch.build.cuda_ahead import cuda_compiler
 from kernelsearch.build.jail import compile_jailed, jail_command
 from kernelsearch.build.openmp import openmp_library
 from kernelsearch.build.triton_ahead import triton_version
-from kernelsearch.cli.extras import install_command, installed_extras
+from kernelsearch.cli.extras import install_command, installed_extras, with_exact_commands
 from kernelsearch.cli.workplace import Workplace, open_workplace
 from kernelsearch.errors import KernelSearchError
 from kernelsearch.sandbox.protection import NEEDED, Unprotected, protection_names
@@ -74,6 +74,7 @@ def run() -> tuple[dict[str, Any], int]:
         findings += _sandbox(place)
     findings += [_extra(name, found) for name, found in installed_extras().items()]
     findings.append(_training())
+    findings = [replace(finding, remedy=with_exact_commands(finding.remedy)) for finding in findings]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for finding in findings:
         mark = "[green]ok[/green]     " if finding.is_ok else "[yellow]missing[/yellow]"

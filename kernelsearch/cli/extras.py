@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 PACKAGE = "kernelsearch"
+_ADVICE = re.compile(r"pip install 'kernelsearch\[([\w-]+)\]'")
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][\w.-]*).*;.*\bextra\s*==\s*['\"]([\w-]+)['\"]")
 
 
@@ -34,6 +35,14 @@ def install_command(extra: str) -> str:
     if (checkout / "pyproject.toml").is_file():
         return f"{sys.executable} -m pip install -e '{checkout}[{extra}]'"
     return f"{sys.executable} -m pip install '{PACKAGE}[{extra}]'"
+
+
+def with_exact_commands(text: str) -> str:
+    """`text` with the command for this environment wherever it says how to install one of our extras.
+
+    Packages below the command line know an extra's name, not where we are installed.
+    """
+    return _ADVICE.sub(lambda found: install_command(found[1]), text)
 
 
 def _version(name: str) -> str | None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kernelsearch.cli import doctor
-from kernelsearch.cli.extras import declared_extras
+from kernelsearch.cli.extras import declared_extras, install_command, with_exact_commands
 from kernelsearch.sandbox.protection import PROTECTIONS
 from tests.sandbox.fake_runner import FAKE_RUNNER
 
@@ -61,3 +61,9 @@ def test_a_missing_extra_comes_with_the_command_that_adds_it(home, monkeypatch):
     found = findings(answer)["extra nanochat"]
     assert (found["is_ok"], found["value"], status) == (False, "without pyarrow", 0)
     assert "pip install" in found["remedy"] and "[nanochat]" in found["remedy"]
+
+
+def test_advice_from_below_names_the_command_for_this_environment():
+    advice = with_exact_commands("triton is not installed: pip install 'kernelsearch[triton]', or not")
+    assert advice == f"triton is not installed: {install_command('triton')}, or not"
+    assert advice.startswith(f"triton is not installed: {sys.executable} -m pip install ")

@@ -18,6 +18,10 @@ class Command:
     page: str
     arguments: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        return " ".join(self.arguments)
+
     def __str__(self) -> str:
         return f"{self.page}: kernelsearch {' '.join(self.arguments)}"
 

@@ -1,5 +1,11 @@
-"""The page of a 200-trial search beside all recorded results, in a browser: fast, silent, small, open to everybody."""
+"""The page of a 200-trial search beside all recorded results, in a browser: fast, silent, small, open to everybody.
 
+The search is made up, unless KERNELSEARCH_REPORT_STATE names the state folder of a real one:
+
+    KERNELSEARCH_REPORT_STATE=.kernelsearch python -m pytest -m slow tests/report/test_browser.py -k "not live"
+"""
+
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,6 +19,7 @@ from kernelsearch.ledger import Objects, read_lines
 from kernelsearch.ledger.follow import Follower
 from kernelsearch.report import Evidence, read_results
 from kernelsearch.report.html import render_page, render_sections
+from kernelsearch.report.searches import find_searches
 from kernelsearch.spec import TargetFolder, library_path, target_names
 from tests.report.pages import opened, search_long, serious_findings, wait_until
 
@@ -29,9 +36,14 @@ def evidence(state: Path, lines: list) -> Evidence:
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory) -> Path:
-    state = search_long(tmp_path_factory.mktemp("state"))
-    file = state / "report.html"
+def state(tmp_path_factory) -> Path:
+    given = os.environ.get("KERNELSEARCH_REPORT_STATE")
+    return Path(given) if given else search_long(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def page_file(state, tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(render_page(evidence(state, list(read_lines(state / "ledger.jsonl"))), "report"))
     return file
 
@@ -48,9 +60,10 @@ def test_the_page_opens_within_a_second_asks_for_nothing_and_says_nothing(page_f
 
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (False, 360), (True, 360)])
-def test_axe_finds_nothing_serious_and_nothing_sticks_out(page_file, dark, width):
+def test_axe_finds_nothing_serious_and_nothing_sticks_out(state, page_file, dark, width):
+    target = find_searches(list(read_lines(state / "ledger.jsonl")))[0].target
     with opened(page_file.as_uri(), dark=dark, width=width) as (page, _):
-        page.evaluate("document.querySelectorAll('#target-relu2 details').forEach(part => { part.open = true; })")
+        page.evaluate(f"document.querySelectorAll('#target-{target} details').forEach(part => {{ part.open = true; }})")
         assert serious_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -103,9 +103,7 @@ def _sdk(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise EnvironmentMissing(
-            f"the package {name} is not installed: pip install 'kernelsearch[llm]' (in a checkout '.[llm]')"
-        ) from None
+        raise EnvironmentMissing(f"the package {name} is not installed: pip install 'kernelsearch[llm]'") from None
 
 
 def _failed(error: Any) -> CallFailed:
