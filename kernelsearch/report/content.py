@@ -125,7 +125,7 @@ def _kernels(evidence: Evidence) -> Iterator[Part]:
         return
     words, tables = [], []
     if rows:
-        words = [f"{say_rivals(rows)} {say_light(rows)}", f"As training calls them: {_conditions(evidence)}."]
+        words = [say_rivals(rows), say_light(rows), f"As training calls them: {_conditions(evidence)}."]
         tables = [rivals_table(rows), light_table(rows, evidence.folders)]
     yield Part("kernels", "Kernels", tuple(words), (list_targets(evidence),) if names else (), tuple(tables))
 

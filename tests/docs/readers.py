@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,9 +79,9 @@ LESS = {
     "optimize ./gemm_relu --candidate mine.cpp": "optimize ./gemm_relu --candidate mine.cpp --trials 1",
     "optimize mine.py --candidate mine.cpp": "optimize mine.py --candidate mine.cpp --trials 1",
 }
-# These serve until they are interrupted; port 0 takes a free one.
+# These serve until they are interrupted; PORT, and port 0, is a free one.
 SERVERS = {
-    "mcp --http 8765": "mcp --http 0",
+    "mcp --http 8765": "mcp --http PORT",
     "dashboard": "dashboard --port 0",
     "dashboard --open": "dashboard --port 0 --open",
 }
@@ -105,19 +106,20 @@ def get_inputs():
 def get_init_inputs():
     return []
 """
-GEMM_RELU = """void gemm_relu_forward(const scalar_t* A, const scalar_t* B, scalar_t* out) {
-    for (int64_t m = 0; m < 64; m++)
-        for (int64_t n = 0; n < 48; n++) {
+GEMM_RELU = """void gemm_relu_forward(const scalar_t* A, const scalar_t* B, scalar_t* out,
+                       int64_t n48, int64_t n64, int64_t n96) {
+    for (int64_t m = 0; m < n64; m++)
+        for (int64_t n = 0; n < n48; n++) {
             float sum = 0;
-            for (int64_t k = 0; k < 96; k++) sum += A[m * 96 + k] * B[k * 48 + n];
-            out[m * 48 + n] = sum > 0 ? sum : 0;
+            for (int64_t k = 0; k < n96; k++) sum += A[m * n96 + k] * B[k * n48 + n];
+            out[m * n48 + n] = sum > 0 ? sum : 0;
         }
 }
 """
 
 
 def make_folder(page: Path, folder: Path) -> None:
-    """What a reader of this page has: a repository with kernels of two commits, and the files that the page names."""
+    """What a reader of this page has: kernels of two commits, recorded results, and the files that the page names."""
     kernels, library = folder / "kernels", ROOT / "kernels"
     for target in ("relu2", "attention", "backout_norm"):
         shutil.copytree(library / target, kernels / target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -129,9 +131,9 @@ def make_folder(page: Path, folder: Path) -> None:
     changed.write_text(changed.read_text() + "// the same, in other words\n")
     commit(folder, "a change")
     sources = {
-        "mine.cpp": (library / MINE.get(page.name, "relu2/seeds/flat.cpp")).read_text(),
+        "mine.cpp": (library / MINE.get(page.name, "relu2/seeds/slopes.cpp")).read_text(),
         "another.cpp": (library / "mix_norm/seeds/row_groups.cpp").read_text(),
-        "old.cpp": (library / "relu2/seeds/flat.cpp").read_text(),
+        "old.cpp": (library / "relu2/seeds/slopes.cpp").read_text(),
         "new.cpp": (library / "relu2/seeds/streams.cpp").read_text(),
         "my_kernel.py": (library / "mix_norm/seeds/warp_rows.py").read_text(),
         "12_Gemm_ReLU.py": PROBLEM,
@@ -141,6 +143,7 @@ def make_folder(page: Path, folder: Path) -> None:
     }
     for name, text in sources.items():
         (folder / name).write_text(text)
+    shutil.copytree(ROOT / "bench" / "results", folder / "bench" / "results")
     for store in ("path/to/one/store", "path/to/another"):
         kept = folder / store / "relu2" / "cpu-cpp-float32"
         shutil.copytree(library / "relu2/accepted/cpu-cpp-float32", kept)
@@ -167,7 +170,7 @@ def run(text: str, folder: Path) -> int | str:
 
 def serve(arguments: list[str], folder: Path) -> int | str:
     """As `run`, for a server: interrupted once it says where it listens."""
-    command = [sys.executable, "-m", "kernelsearch", *arguments]
+    command = [sys.executable, "-m", "kernelsearch", *(free_port() if a == "PORT" else a for a in arguments)]
     with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         said = ""
@@ -179,6 +182,11 @@ def serve(arguments: list[str], folder: Path) -> int | str:
         server.send_signal(signal.SIGINT)
         status = server.wait(timeout=60)
     return 0 if "http://" in said and status in (0, 130) else f"status {status}: {said}"
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return str(listening.getsockname()[1])
 
 
 def open_idea(folder: Path) -> str:

@@ -176,6 +176,7 @@ def losses(rows: Rows, x: str, title: str) -> Markup:
     names = ("baseline", "promoted")
     colour = {"field": "name", "type": "nominal", "scale": _scale(names, ("var(--c2)", "var(--c1)"))}
     dash = {"field": "name", "type": "nominal", "scale": _scale(names, ([5, 3], [1, 0]))}
+    axis = {"title": title, "tickCount": 5, "labelOverlap": True}
     y = {"field": "loss", "type": "quantitative", "title": "training loss", "scale": {"zero": False}}
     return draw(
         {
@@ -184,7 +185,7 @@ def losses(rows: Rows, x: str, title: str) -> Markup:
             "data": {"values": list(rows)},
             "mark": {"type": "line", "strokeWidth": 1.6},
             "encoding": {
-                "x": {"field": x, "type": "quantitative", "axis": {"title": title, "tickCount": 6}},
+                "x": {"field": x, "type": "quantitative", "axis": axis},
                 "y": y,
                 "color": colour,
                 "strokeDash": dash,

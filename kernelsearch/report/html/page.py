@@ -73,12 +73,13 @@ def render_sections(evidence: Evidence) -> list[Section]:
 
 
 def _part(part: Part, figures: Sequence[Figure]) -> Section:
-    """Words, figures, and the tables that no figure draws; the long ones folded."""
+    """Words and tables that no figure has, and the figures; long tables folded."""
     drawn = {figure.table for figure in figures}
+    words = [sentence for sentence in part.words if not any(sentence in figure.summary for figure in figures)]
     captions = {table.caption for table in drawn}
     brief = [table for table in part.brief if table not in drawn and table.caption not in captions]
     long = [table for table in part.tables if table not in drawn]
-    return _section("part", part.title, key=part.key, part=part, figures=figures, brief=brief, long=long)
+    return _section("part", part.title, key=part.key, words=words, figures=figures, brief=brief, long=long)
 
 
 def _target(evidence: Evidence, name: str) -> Section:
@@ -100,7 +101,7 @@ def _figures(evidence: Evidence) -> dict[str, list[Figure]]:
 
 
 def _section(template: str, title: str, *, key: str | None = None, level: int = 2, **values: Any) -> Section:
-    html = _templates().get_template(f"{template}.html").render(**values)
+    html = _templates().get_template(f"{template}.html").render(key=key or template, **values)
     return Section(key or template, title, html, level)
 
 

@@ -50,7 +50,7 @@ def make_target(evidence: Evidence, name: str) -> TargetPage:
         summary=folder.target.summary if folder is not None else "",
         rivals=draw_target_rivals(rows, f"rivals-{name}") if rows else None,
         progress=tuple(_progress(search, f"{name}-{number}") for number, search in enumerate(own)),
-        recorded=list_recorded(evidence, [name]),
+        recorded=_recorded(evidence, name),
         kernels=tuple(kernels),
     )
 
@@ -70,3 +70,8 @@ def _best_of(search: Search, evidence: Evidence, folder: TargetFolder | None) ->
         return None  # a ledger shown without its sources still has its figures
     candidate = Candidate(search.target, best.language, source, dict(best.tunables), best.origin)
     return show_best(candidate, best.verdict, seeds_of(folder, best.language), search.context)
+
+
+def _recorded(evidence: Evidence, name: str) -> Table | None:
+    found = list_recorded(evidence, [name])
+    return None if found is None else found.without("target")
