@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelsearch.cli.page import gather, recorded
+from kernelsearch.cli.page import gather, recorded, trends
 from kernelsearch.cli.workplace import open_workplace
 from kernelsearch.errors import EnvironmentMissing, UsageError
 from kernelsearch.ledger import Line
@@ -34,10 +34,10 @@ class Request:
 def run(request: Request) -> tuple[dict[str, Any], int]:
     """Serve until interrupted."""
     place = open_workplace(None)
-    devices = recorded(request.results)
+    devices, history = recorded(request.results), trends(request.results)
 
     def render(lines: Sequence[Line]) -> list[Section]:
-        return render_sections(gather(place, lines, devices))
+        return render_sections(gather(place, lines, devices, history))
 
     console = open_console(stderr=True)
     with listen(request.host, request.port) as server_socket:

@@ -10,6 +10,7 @@ from kernelsearch.errors import UsageError
 from kernelsearch.ideas.library import built_in
 from kernelsearch.ledger import Line, read_lines
 from kernelsearch.report.evidence import Evidence
+from kernelsearch.report.history import Series, read_history
 from kernelsearch.report.html import render_page
 from kernelsearch.report.results import Device, read_results
 from kernelsearch.spec import TargetFolder, target_names
@@ -22,7 +23,7 @@ DTYPES = ("float32", "bfloat16")
 def read_evidence(place: Workplace, results: Path | None) -> Evidence:
     """Raises UsageError where there is nothing to show."""
     lines = list(read_lines(place.ledger_path)) if place.ledger_path.is_file() else []
-    evidence = gather(place, lines, recorded(results))
+    evidence = gather(place, lines, recorded(results), trends(results))
     if not lines and not evidence.devices:
         raise UsageError(
             f"ledger={str(place.ledger_path)!r} is not there and no results were found: search first with "
@@ -47,12 +48,21 @@ def recorded(results: Path | None) -> tuple[Device, ...]:
     return read_results(results or RESULTS)
 
 
-def gather(place: Workplace, lines: Sequence[Line], devices: tuple[Device, ...]) -> Evidence:
+def trends(results: Path | None) -> tuple[Series, ...]:
+    """Recorded ratios over dates and commits, where the folder is the parent of devices."""
+    if results is None and not RESULTS.is_dir():
+        return ()
+    return read_history(results or RESULTS, from_git=True)
+
+
+def gather(
+    place: Workplace, lines: Sequence[Line], devices: tuple[Device, ...], history: Sequence[Series] = ()
+) -> Evidence:
     library = {folder.target.name: folder for folder in place.folders()}
     folders = {**own_folders(place.state_dir), **library}
     kernels = [kernel for name in sorted(folders) for kernel in _kept(place, name)]
     ideas = built_in(folder.path for folder in library.values())
-    return Evidence(_short(place.ledger_path), lines, place.objects, devices, folders, kernels, ideas)
+    return Evidence(_short(place.ledger_path), lines, place.objects, devices, folders, kernels, ideas, history)
 
 
 def own_folders(state_dir: Path) -> dict[str, TargetFolder]:

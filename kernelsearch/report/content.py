@@ -20,6 +20,7 @@ from kernelsearch.report.extras import (
     telling_ideas,
     time_of_a_microsecond,
 )
+from kernelsearch.report.history import NOTE, UNMOVED, history_table, repeated, short_history
 from kernelsearch.report.measured import light_table, rivals_table, say_light, say_rivals, say_steps, steps_table
 from kernelsearch.report.results import Device, Document
 from kernelsearch.report.rows import BestRow, LedgerReport, report_lines
@@ -39,6 +40,7 @@ from kernelsearch.report.text import count, format_interval
 
 BEST_TITLES = ("target", "dtype", "workloads", "kernel", "language", "speedup", "accepted", "confirmed", "judged")
 FEW_IDEAS, FEW_COMPARISONS, MANY_COMPARISONS, FEW_SEARCHES, FEW_RATES = 5, 3, 20, 4, 5
+FEW_TRENDS = 4
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def _parts(evidence: Evidence) -> Iterator[Part]:
         few = telling_ideas(ideas, FEW_IDEAS)
         brief = replace(ideas, rows=few, caption=f"{len(few)} of them, measured ones first")
         yield Part("ideas", "Ideas, predicted and measured", (count_ideas(ideas),), (brief,), (ideas,))
+    yield from _history(evidence)
     short = short_comparisons(evidence.lines, FEW_COMPARISONS)
     if short is not None:
         every = list_comparisons(evidence.lines, MANY_COMPARISONS)
@@ -202,6 +205,17 @@ def _costs(evidence: Evidence) -> Iterator[Part]:
     words = (*([price] if price else []), *time_of_a_microsecond(evidence.searches))
     if calls is not None or words:
         yield Part("costs", "What the search cost", words, (calls,) if calls else ())
+
+
+def _history(evidence: Evidence) -> Iterator[Part]:
+    """What was recorded more than once; on the terminal only what moved."""
+    series = repeated(evidence.history)
+    if series:
+        every = history_table(series)
+        moved = sum(one.trend != UNMOVED for one in series)
+        brief = short_history(series[: min(moved, FEW_TRENDS)])
+        words = (f"{moved} of {len(series)} ratios that were measured more than once moved. {NOTE}",)
+        yield Part("history", "Over time", words, (brief,) if moved else (), (every,))
 
 
 def _recheck(evidence: Evidence) -> Part:

@@ -7,6 +7,7 @@ from functools import cached_property
 from kernelsearch.dispatch.store import Accepted
 from kernelsearch.ideas import Entry
 from kernelsearch.ledger import Line, Objects
+from kernelsearch.report.history import Series
 from kernelsearch.report.measured import Row, kernel_rows
 from kernelsearch.report.results import Device, Document
 from kernelsearch.report.searches import Search, find_searches
@@ -18,7 +19,8 @@ from kernelsearch.spec import TargetFolder
 class Evidence:
     """All that a report is made from.
 
-    `folders` are the known targets by name; `kernels` what the store holds; `ideas` those that come with the targets.
+    `folders` are the known targets by name; `kernels` what the store holds; `ideas` those that come with the targets;
+    `history` the recorded ratios over dates and commits.
     """
 
     ledger: str
@@ -28,6 +30,7 @@ class Evidence:
     folders: Mapping[str, TargetFolder]
     kernels: Sequence[Accepted]
     ideas: Sequence[Entry] = ()
+    history: Sequence[Series] = ()
 
     @cached_property
     def searches(self) -> tuple[Search, ...]:

@@ -19,6 +19,7 @@ from kernelsearch.report.table import Table
 from kernelsearch.report.text import count, format_interval
 
 FILE = re.compile(r"(\d{4}-\d\d-\d\d)-([\w.-]+)\.json")
+UNMOVED = "intervals overlap"
 TITLES = ("what", "kind", "dtype", "threads", "runs", "first", "last", "trend")
 
 
@@ -52,7 +53,7 @@ class Series:
         if len(self.points) == 1:
             return "one run"
         if first.low <= last.high and last.low <= first.high:
-            return "intervals overlap"
+            return UNMOVED
         return f"{last.ratio / first.ratio - 1:+.1%}"
 
     def as_json(self) -> dict[str, Any]:
@@ -188,7 +189,7 @@ READERS: Mapping[str, Callable[[Content], Iterable[Found]]] = {
 
 def write_history(series: Sequence[Series], compared: Table | None = None, *, every_point: bool = False) -> str:
     """Markdown: a section for each device, a row for each series, with `every_point` its runs; last `compared`."""
-    parts = ["# History", _NOTE]
+    parts = ["# History", NOTE]
     for device in dict.fromkeys(one.device for one in series):
         own = [one for one in series if one.device == device]
         parts += [f"## {device}", markdown_table(TITLES, [history_cells(one) for one in own])]
@@ -212,7 +213,24 @@ def _short(point: Point) -> str:
 
 def summarise_history(series: Sequence[Series]) -> str:
     devices = {one.device for one in series}
-    return f"{count(len(series), 'series', 'series')} on {count(len(devices), 'device', 'devices')}. {_NOTE}"
+    return f"{count(len(series), 'series', 'series')} on {count(len(devices), 'device', 'devices')}. {NOTE}"
+
+
+def repeated(series: Sequence[Series]) -> list[Series]:
+    """Those with more than one run, the ones that moved first."""
+    found = [one for one in series if len(one.points) > 1]
+    return sorted(found, key=lambda one: one.trend == UNMOVED)
+
+
+def history_table(series: Sequence[Series]) -> Table:
+    rows = tuple((one.device, *history_cells(one)) for one in series)
+    return Table(("device", *TITLES), rows, "The first run against the last")
+
+
+def short_history(series: Sequence[Series]) -> Table:
+    ends = [(_short(one.points[0]), _short(one.points[-1])) for one in series]
+    rows = tuple((one.name, one.kind, *pair, one.trend) for one, pair in zip(series, ends, strict=True))
+    return Table(("what", "kind", "first run", "last run", "trend"), rows, "The first run against the last")
 
 
 def _points(one: Series) -> str:
@@ -223,7 +241,7 @@ def _points(one: Series) -> str:
     return markdown_table(("date", "commit", "speedup", "kernel"), rows)
 
 
-_NOTE = (
+NOTE = (
     "Ratios to the baseline of the same run. An interval covers the noise within its run, not what differs between "
     "runs: a trend is a hint, and `kernelsearch compare` measures it."
 )

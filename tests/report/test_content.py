@@ -14,6 +14,7 @@ from kernelsearch.report import Evidence, collect, read_results, render_content,
 from kernelsearch.report.comparisons import KIND, bisection_body, comparison_body, list_comparisons
 from kernelsearch.report.content import Content
 from kernelsearch.report.document import MOST_CHARACTERS
+from kernelsearch.report.history import Point, Series
 from kernelsearch.report.table import Table
 from kernelsearch.spec import library_path
 from tests.report.conftest import make_trial, show
@@ -27,11 +28,21 @@ TITLES = (
     "The judge, judged",
     "What the search cost",
     "Ideas, predicted and measured",
+    "Over time",
     "Comparisons of commits",
     "Evidence",
 )
 # From each part one figure that only its evidence can have given.
-TELLING = ("1.9000", "1.300x [1.200, 1.400]", "0.900x compile", "9 of 9", "per accepted microsecond", "3x", "slower by")
+TELLING = (
+    "1.9000",
+    "1.300x [1.200, 1.400]",
+    "0.900x compile",
+    "9 of 9",
+    "per accepted microsecond",
+    "3x",
+    "+100.0%",
+    "slower by",
+)
 SLOWER = Meeting(1.05, 1.04, 1.06, 0.004, 20, 100.0, 105.0, True, distance=float("nan"))
 
 
@@ -41,6 +52,10 @@ def comparison() -> Comparison:
     return Comparison("main", "HEAD", "AMD", 2, 0.025, True, (row,), 3.0, {"cpu": "AMD"}, "c" * 40, "d" * 40)
 
 
+def point(ratio: float) -> Point:
+    return Point("2026-01-02", None, ratio, ratio - 0.1, ratio + 0.1, None)
+
+
 @pytest.fixture
 def evidence(tmp_path) -> Evidence:
     """A bit of everything."""
@@ -48,9 +63,10 @@ def evidence(tmp_path) -> Evidence:
     Ledger(path).append(KIND, comparison_body(comparison(), 1))
     for name, body in RESULTS.items():
         results = record(tmp_path / "cpu", name, body)
+    first = Series("cpu", "step", "tiny", "float32", 2, (point(1.0), point(2.0)))
     ideas = built_in([library_path() / "value_mix"])
     objects = Objects(tmp_path / "objects")
-    return Evidence("ledger.jsonl", list(read_lines(path)), objects, read_results(results), {}, (), ideas)
+    return Evidence("ledger.jsonl", list(read_lines(path)), objects, read_results(results), {}, (), ideas, (first,))
 
 
 def page(content: Content, evidence: Evidence) -> str:

@@ -19,6 +19,7 @@ from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.report.content import Part, collect
 from kernelsearch.report.evidence import Evidence
 from kernelsearch.report.html.figure import Figure
+from kernelsearch.report.html.history import draw_history
 from kernelsearch.report.html.measured import draw_rivals, draw_roofline, draw_steps
 from kernelsearch.report.html.scorecard import draw_rules
 from kernelsearch.report.html.target import make_target
@@ -94,6 +95,7 @@ def _figures(evidence: Evidence) -> dict[str, list[Figure]]:
     if evidence.bench_rows:
         rows = evidence.bench_rows
         found["kernels"] = [draw_rivals(rows, "rivals"), draw_roofline(rows, evidence.folders, "roofline")]
+    found["history"] = [draw_history(evidence.history, "trends")]
     for number, device in enumerate(evidence.devices):
         cards = [draw_rules(card.body, f"rules-{number}") for card in device.of("scorecard")]
         found[f"judge-{number}" if number else "judge"] = cards
