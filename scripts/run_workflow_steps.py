@@ -1,6 +1,7 @@
 """Runs the `run:` steps of a workflow or composite action here, in a fresh clone, as a runner would.
 
     python scripts/run_workflow_steps.py .github/workflows/benchmark.yml --base HEAD^
+    python scripts/run_workflow_steps.py .github/workflows/tests.yml --only "Make the environment"
     python scripts/run_workflow_steps.py action.yml --set inputs.compare=HEAD^ --set inputs.run=
     python scripts/run_workflow_steps.py .github/workflows/*.yml action.yml --list
 
@@ -110,6 +111,7 @@ class Runner:
     contexts: dict[str, Any]
     environment: dict[str, str]
     skipped: frozenset[str]
+    chosen: frozenset[str]
     is_listed: bool
     timeout_s: float
     report: list[tuple[str, str]] = field(default_factory=list)
@@ -143,7 +145,7 @@ class Runner:
             return f"{len(script.splitlines())} lines of {step.get('shell', 'bash')}"
         if not is_wanted:
             return "left out by its condition"
-        if name in self.skipped:
+        if name in self.skipped or (self.chosen and name not in self.chosen):
             return "left out as asked"
         print(f"== {name}", file=sys.stderr, flush=True)
         return self._execute(step, script, environment)
@@ -245,6 +247,7 @@ def run_job(document: dict[str, Any], job: dict[str, Any], asked: argparse.Names
         contexts_for(document, job, asked, clone),
         {**os.environ, "CI": "true", "RUNNER_TEMP": str(temporary), "GITHUB_WORKSPACE": str(clone)},
         frozenset(asked.skip),
+        frozenset(asked.only),
         asked.list,
         asked.timeout,
     )
@@ -267,6 +270,7 @@ def main(arguments: list[str] | None = None, out: Callable[[str], Any] = print) 
     parser.add_argument("--event", default="pull_request", choices=("pull_request", "push", "workflow_dispatch"))
     parser.add_argument("--set", action="append", default=[], help="CONTEXT.NAME=VALUE")
     parser.add_argument("--skip", action="append", default=[], help="name of a step to leave out")
+    parser.add_argument("--only", action="append", default=[], help="name of a step to run, the others left out")
     parser.add_argument("--list", action="store_true", help="only read and expand every step")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for one step")
     parser.add_argument("--summary", type=Path, help="copy the step summary to this file")

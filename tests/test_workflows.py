@@ -74,7 +74,9 @@ jobs:
 """
 
 
-def test_steps_run_in_a_fresh_clone_and_a_failure_stops_what_is_not_always_run(tmp_path):
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    """A commit, and WORKFLOW in w.yml beside it."""
     repository = tmp_path / "repository"
     repository.mkdir()
     (repository / "README").write_text("x")
@@ -82,6 +84,18 @@ def test_steps_run_in_a_fresh_clone_and_a_failure_stops_what_is_not_always_run(t
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
         subprocess.run([*git, *arguments], check=True)
     (tmp_path / "w.yml").write_text(WORKFLOW)
+    return repository
+
+
+def test_only_the_named_steps_are_run(repository, tmp_path):
+    lines: list[str] = []
+    options = ["--repo", str(repository), "--base", "HEAD", "--event", "push", "--only", "third"]
+    assert main([str(tmp_path / "w.yml"), *options], lines.append) == 0
+    outcomes = [line.rpartition(": ")[2] for line in lines[1:]]
+    assert outcomes == ["the clone stands for it", *["left out as asked"] * 2, "passed", "left out as asked"]
+
+
+def test_steps_run_in_a_fresh_clone_and_a_failure_stops_what_is_not_always_run(repository, tmp_path):
     lines: list[str] = []
     summary = tmp_path / "summary.md"
     options = ["--repo", str(repository), "--base", "HEAD", "--event", "push", "--summary", str(summary)]
