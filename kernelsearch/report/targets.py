@@ -23,7 +23,10 @@ def target_names(evidence: Evidence) -> list[str]:
 
 
 def list_targets(evidence: Evidence) -> Table:
-    """The best kernel of each target, a promoted one before any other, and its worst measured row."""
+    """The best kernel of each target, a promoted one before any other, and its worst measured row.
+
+    Targets that were searched here come first.
+    """
     rows = []
     for name in target_names(evidence):
         best = best_kernel(evidence, name)
@@ -34,7 +37,8 @@ def list_targets(evidence: Evidence) -> Table:
             ratio = format_interval(best.verdict.speedup, best.verdict.low, best.verdict.high)
         rival, light = _at_worst(rows_of(evidence, name))
         rows.append((shown(name), standing, ratio, rival, light, str(verdicts)))
-    return Table(TITLES, tuple(rows), "Targets and their best kernel")
+    own_first = sorted(rows, key=lambda row: row[-1] == "0")
+    return Table(TITLES, tuple(own_first), "Targets and their best kernel")
 
 
 def best_kernel(evidence: Evidence, target: str) -> Accepted | None:

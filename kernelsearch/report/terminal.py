@@ -1,6 +1,7 @@
 """A report on the terminal: the answer first, then each part in a few lines; a screen or two, 100 columns."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.padding import Padding
@@ -14,6 +15,7 @@ from kernelsearch.report.text import foreign
 
 WIDTH = 100
 INDENT, GAP = 2, 2
+WHOLE = ("run",)  # titles of columns with commands, which somebody copies
 LEAST = 16  # columns of a text that are kept before a figure is cut
 MORE = "Every row: --markdown FILE. Drawings, sources and their differences: --html FILE."
 
@@ -44,11 +46,12 @@ def _part(part: Part) -> Iterator[RenderableType]:
 
 
 def render_table(table: Table, *, is_headed: bool = True) -> Grid:
-    """One line a row; where a row does not fit, its widest texts are cut short."""
+    """One line a row; where a row does not fit, its widest texts are cut short, but no command."""
     grid = Grid(box=None, pad_edge=False, show_header=is_headed, header_style="dim")
     for title, width, is_number in zip(table.titles, _widths(table), table.numeric, strict=True):
         side: JustifyMethod = "right" if is_number else "left"
-        grid.add_column(foreign(title), width=width, justify=side, no_wrap=True, overflow="ellipsis")
+        ways: dict[str, Any] = {"overflow": "fold"} if title in WHOLE else {"no_wrap": True, "overflow": "ellipsis"}
+        grid.add_column(foreign(title), width=width, justify=side, **ways)
     for row in table.rows:
         grid.add_row(*[foreign(cell) for cell in row])
     return grid
