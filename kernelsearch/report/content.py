@@ -146,7 +146,7 @@ def _searches(evidence: Evidence) -> Iterator[Part]:
     if not evidence.lines and recorded is None:
         return
     found = list_searches(evidence.searches)
-    brief = replace(found, rows=found.rows[:FEW_SEARCHES]).without("proposers")
+    brief = replace(found, rows=found.rows[:FEW_SEARCHES]).without("began", "proposers")
     tables = [found, list_outcomes(evidence.searches)] if evidence.searches else []
     words: tuple[str, ...] = ()
     if evidence.lines:

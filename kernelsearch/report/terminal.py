@@ -16,7 +16,7 @@ from kernelsearch.report.text import foreign
 WIDTH = 100
 INDENT, GAP = 2, 2
 WHOLE = ("run",)  # titles of columns with commands, which somebody copies
-LEAST = 16  # columns of a text that are kept before a figure is cut
+LEAST = 12  # columns of a text that are kept before a figure is cut
 MORE = "Every row: --markdown FILE. Drawings, sources and their differences: --html FILE."
 
 
