@@ -93,8 +93,10 @@ class Search:
     def state(self) -> str:
         limits = [f"{self.budget['trials']} trials"] if self.budget.get("trials") else []
         limits += [f"{self.budget['seconds']:.0f} s"] if self.budget.get("seconds") else []
-        best = f"best {format_ratio(self.best.low)}" if self.best else "nothing timed yet"
-        best += ", not accepted" if self.best and not self.best.verdict["accepted"] else ""
+        best = "nothing timed yet"
+        if self.best:
+            standing = "best accepted" if self.best.verdict["accepted"] else "nothing accepted, best"
+            best = f"{standing} {format_ratio(self.best.low)}"
         judged = count(len(self.trials), "verdict", "verdicts")
         budget = f"budget {' or '.join(limits)}; " if limits else ""
         return f"{judged} in {self.seconds:.0f} s of searching; {best}; {budget}{self.ended}"
