@@ -1,14 +1,20 @@
 """The timed meeting of one candidate and the baseline on one workload.
 
 Both see the same fresh inputs in the same round, each in a process of its own that is stopped while the other runs.
-Every timed output is compared with what the baseline made of the same inputs, one call of a random slot by the full
-rule. Whether the figures can be what they seem is asked afterwards, on the same stage (integrity.py).
+Every timed output is compared with what the baseline made of the same inputs, calls of random slots by the full rule:
+one before the rounds, one of the last. The rule is applied after the rounds, on all cores, since the float64 oracle of
+a large call takes seconds. Whether the figures can be what they seem is asked then, on the same stage (integrity.py).
+
+A first look proves nothing and accepts nobody, so nothing is asked of the oracle in it: a candidate that cheats there
+is either refused as slow or has the whole meeting before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from kernelsearch.sandbox.baseline import BaselineProcess
 from kernelsearch.sandbox.contenders import TimedBaseline, TimedCandidate
@@ -23,9 +29,8 @@ from kernelsearch.timing.allocator import release_freed_memory
 from kernelsearch.timing.clock import Effort, measure
 from kernelsearch.timing.roofline import Peaks
 from kernelsearch.timing.statistics import Samples, noise, speedup_interval
-from kernelsearch.verify.case import split_rows, take_rows
-from kernelsearch.verify.gates import compare_all
-from kernelsearch.verify.oracle import expect
+from kernelsearch.verify.case import Case, split_rows, take_rows
+from kernelsearch.verify.check import Question, compare_side_by_side
 from kernelsearch.verify.run import CandidateFailure
 
 WINDOW_S = 0.02
@@ -47,8 +52,10 @@ class Contest:
         cache_dir: Path,
         threads: int,
         rng: np.random.Generator,
+        is_first_look: bool = False,
     ) -> None:
-        self.folder, self.workload, self._rng = folder, workload, rng
+        self.folder, self.workload, self._rng, self._threads = folder, workload, rng, threads
+        self._is_first_look, self._questions = is_first_look, list[Question]()
         self.entry = folder.target.entry(workload.entry)
         saved = saved_tensors(candidate.declared, folder.target, self.entry.name)
         self.stage = Stage(folder, workload, saved, rng)
@@ -80,7 +87,8 @@ class Contest:
         """
         self.calls = self._choose_calls()
         samples = measure(self.candidate, self.baseline, self.next_round, self._check, effort, self._rng)
-        self._check_one_exactly()
+        self._ask_one_exactly()
+        self._compare_exactly(self._questions)
         return samples, self._summarise(samples, peaks)
 
     def next_round(self, calls: int | None = None) -> None:
@@ -94,13 +102,14 @@ class Contest:
     def _choose_calls(self) -> int:
         """As many calls as fill a window, judging by one call each of candidate and baseline.
 
-        That call is checked by the full rule. How near it comes to the baseline's answers is how near every other must.
+        That call is checked by the full rule, though later. How near it comes to the baseline's answers is how near
+        every other must.
         """
         self.calls, seconds = 1, [0.0]
         for _ in range(2):  # the first warms
             self.next_round()
             seconds = [self.candidate.window(), self.baseline.window()]
-        self._check_one_exactly()
+        self._ask_one_exactly()
         unit = UNIT_ROUNDOFF[self.workload.dtype]
         near = {name: DISTANCE_FACTOR * (distance + unit) for name, distance in self.baseline.compare().items()}
         # A few numbers may be near by luck, in this call or another.
@@ -117,7 +126,7 @@ class Contest:
         for name, distance in distances.items():
             if not distance <= LARGEST_DISTANCE:  # written this way so that NaN fails
                 raise self.failure(f"{name} of a timed call is wrong")
-        if any(distance > self._bounds[name] for name, distance in distances.items()):
+        if not self._is_first_look and any(distance > self._bounds[name] for name, distance in distances.items()):
             self._check_all_exactly()
             self._bounds = {n: max(self._bounds[n], DISTANCE_FACTOR * d) for n, d in distances.items()}
 
@@ -126,18 +135,22 @@ class Contest:
 
         One rounding that decides a sign, such as that of a cautious weight decay, moves a whole element.
         """
-        for index in self.indices:
-            for rows, got in split_rows(self.folder, self.stage.case(index), self.stage.slots[index]):
-                try:
-                    compare_all(self.folder, rows, got, expect(self.folder, rows))
-                except CandidateFailure as failure:
-                    raise self.failure(f"a timed call is wrong: {failure.detail}") from None
+        parts = (split_rows(self.folder, self.stage.case(i), self.stage.slots[i]) for i in self.indices)
+        try:
+            self._compare_exactly([Question(rows, got) for part in parts for rows, got in part])
+        except CandidateFailure as failure:
+            raise self.failure(f"a timed call is wrong: {failure.detail}") from None
 
-    def _check_one_exactly(self) -> None:
-        """One randomly chosen timed call against the oracle, by the full rule."""
+    def _ask_one_exactly(self) -> None:
+        """Keeps a randomly chosen timed call, or rows of it, to be compared with the oracle by the full rule."""
+        if self._is_first_look:
+            return
         index = int(self._rng.choice(self.indices))
         rows, got = take_rows(self.folder, self.stage.case(index), self.stage.slots[index], self._rng)
-        compare_all(self.folder, rows, got, expect(self.folder, rows))
+        self._questions.append(Question(_copy_case(rows), _copy(got)))  # the next round overwrites the slot
+
+    def _compare_exactly(self, questions: Sequence[Question]) -> None:
+        compare_side_by_side(self.folder, questions, self._threads)
 
     def _summarise(self, samples: Samples, ask_peaks: Callable[[bool], Peaks]) -> Measurement:
         interval = speedup_interval(samples, self._rng)
@@ -169,3 +182,12 @@ class Contest:
         numbers = {**self.workload.sizes, **self.workload.parameters}
         sizes = " ".join(f"{name}={value}" for name, value in numbers.items())
         return CandidateFailure(Status.INTEGRITY, detail, f"{self.entry.name} {self.workload.dtype} {sizes}")
+
+
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _copy_case(case: Case) -> Case:
+    gradients = None if case.output_gradients is None else _copy(case.output_gradients)
+    return replace(case, inputs=_copy(case.inputs), output_gradients=gradients)

@@ -2,7 +2,8 @@
 
     slope    the time of more calls minus that of fewer must be the time of the calls between: work moved out of the
              window (done before the command or after the answer) is the same however long the window is
-    serial   one call at a time, the next one's inputs not yet written: what was gained by looking ahead is lost
+    serial   one call at a time, the next one's inputs not yet written: what was gained by looking ahead is lost (where
+             a window is a single call, every window was just that)
     time     the processor time of the candidate's process: within the cores it was given, and none of it while others
              are timed
     idle     left running without a question, it must come to rest: no thread of its own outlives a call
@@ -59,6 +60,8 @@ def check_slope(contest: Contest) -> str | None:
 
 def check_serial(contest: Contest) -> str | None:
     """Single calls against calls in a row, for candidate and baseline alike."""
+    if contest.calls == 1:
+        return None
     pairs = [(side, calls) for side in (contest.candidate, contest.baseline) for calls in (1, contest.calls)]
     for _ in range(ASKED):
         single, in_a_row, their_single, their_in_a_row = _quiet_medians(contest, pairs)

@@ -207,19 +207,26 @@ class _Trial:
             _ = self._judge.opponent  # importing torch takes a while: meanwhile the last gates go on
         with self._execution(self._largest_region()) as run:
             self._gate(
-                "timed shapes", lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain)
+                "timed shapes",
+                lambda: gates.timed_shapes(folder, self._judge.workloads, run, rng, self._domain, self._judge.threads),
             )
         self._gate("memory", self._watch_memory)
 
     def _look(self) -> None:
         """Times for a moment; refuses what is clearly slower than `to_beat`, forgets everything else."""
         assert self._to_beat is not None
-        self._time(FIRST_LOOK)
+        self._time(FIRST_LOOK, is_first_look=True)
         if self._interval is not None and self._interval.high < self._to_beat:
             raise CandidateFailure(Status.SLOWER, f"below {self._to_beat:.3f}x at a first look, so not proven")
         self._measured, self._interval = [], None
 
-    def _time(self, effort: Effort, is_sound: Callable[[Contest], bool] = lambda contest: True) -> None:
+    def _time(
+        self,
+        effort: Effort,
+        is_sound: Callable[[Contest], bool] = lambda contest: True,
+        *,
+        is_first_look: bool = False,
+    ) -> None:
         """Measures every workload; the figures count together, or not at all."""
         measured: list[tuple[Samples, Measurement]] = []
         for workload in self._judge.workloads:
@@ -231,6 +238,7 @@ class _Trial:
                 cache_dir=self._judge.cache_dir,
                 threads=self._judge.threads,
                 rng=self._rng,
+                is_first_look=is_first_look,
             )
             try:
                 samples, measurement = contest.run(effort, self._peaks)

@@ -1,5 +1,7 @@
 """One case put to a candidate: run it, compare all that it returned, remember what was shown, shrink what failed."""
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,13 +69,45 @@ def compare_case(folder: TargetFolder, case: Case, run: Run, domain: Domain, *, 
     domain.observe(got, expected.baseline)
 
 
-def check_some_rows(folder: TargetFolder, case: Case, run: Run, rng: np.random.Generator, domain: Domain) -> None:
-    """Runs the whole case, then compares rows that were chosen after it ran."""
-    got = run_case(case, run)
-    rows, got_rows = take_rows(folder, case, got, rng)
-    expected = expect(folder, rows)
-    compare_all(folder, rows, got_rows, expected)
-    domain.observe(got_rows, expected.baseline)
+@dataclass(frozen=True)
+class Question:
+    """A case, or some rows of one, with what a candidate answered; `shown` is told of the comparison, where given."""
+
+    case: Case
+    got: Tensors
+    shown: Domain | None = None
+
+
+def ask_some_rows(case: Case, folder: TargetFolder, run: Run, rng: np.random.Generator, domain: Domain) -> Question:
+    """Runs the whole case; the rows to compare are chosen after it ran."""
+    return Question(*take_rows(folder, case, run_case(case, run), rng), domain)
+
+
+def compare_side_by_side(folder: TargetFolder, questions: Iterable[Question], workers: int) -> None:
+    """Compares every answer, so many at once: the oracle of large shapes keeps one core busy for seconds.
+
+    Questions are asked while the first are compared. Raises the CandidateFailure of the earliest one that fails.
+    """
+    if workers == 1:
+        for question in questions:
+            _observe(question, _compare(folder, question))
+        return
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        asked = [(question, pool.submit(_compare, folder, question)) for question in questions]
+        for question, compared in asked:
+            _observe(question, compared.result())
+
+
+def _compare(folder: TargetFolder, question: Question) -> Tensors:
+    """What the baseline makes of the case."""
+    expected = expect(folder, question.case)
+    compare_all(folder, question.case, question.got, expected)
+    return expected.baseline
+
+
+def _observe(question: Question, baseline: Tensors) -> None:
+    if question.shown is not None:
+        question.shown.observe(question.got, baseline)
 
 
 def run_case(case: Case, run: Run, *, shift: int = 0) -> dict[str, Tensor]:

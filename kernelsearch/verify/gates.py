@@ -18,10 +18,12 @@ from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.case import Case, edges, make_case, regimes
 from kernelsearch.verify.check import (
     Domain,
+    Question,
+    ask_some_rows,
     check_case,
-    check_some_rows,
     compare_all,
     compare_case,
+    compare_side_by_side,
     have_same_bits,
     run_case,
 )
@@ -89,13 +91,23 @@ def ladder(folder: TargetFolder, run: Run, dtype: str, rng: np.random.Generator,
 
 
 def timed_shapes(
-    folder: TargetFolder, workloads: tuple[Workload, ...], run: Run, rng: np.random.Generator, domain: Domain
+    folder: TargetFolder,
+    workloads: tuple[Workload, ...],
+    run: Run,
+    rng: np.random.Generator,
+    domain: Domain,
+    workers: int = 1,
 ) -> None:
     """The very shapes that will be timed, on benign, trained-like and one random adversarial regime."""
     names = regimes(folder)
+
+    def ask() -> Iterator[Question]:
+        for workload in workloads:
+            for regime in {"normal", "trained" if "trained" in names else "normal", str(rng.choice(names))}:
+                yield ask_some_rows(make_case(folder, workload, regime, rng), folder, run, rng, domain)
+
+    compare_side_by_side(folder, ask(), workers)
     for workload in workloads:
-        for regime in {"normal", "trained" if "trained" in names else "normal", str(rng.choice(names))}:
-            check_some_rows(folder, make_case(folder, workload, regime, rng), run, rng, domain)
         domain.include(workload)
 
 

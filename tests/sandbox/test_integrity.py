@@ -53,6 +53,12 @@ def test_work_done_ahead_shows_in_single_calls():
     assert "calls to come" in check_serial(contest(Contender(single_s=5e-3)))
 
 
+def test_windows_of_a_single_call_need_no_question_about_single_calls():
+    asked = contest(Contender(single_s=5e-3), slots=1)
+    asked.next_round = None
+    assert check_serial(asked) is None
+
+
 def test_a_kernel_that_both_sides_find_slow_alone_is_believed():
     slow = contest(Contender(single_s=5e-3))
     slow.baseline.single_s = 5e-3
