@@ -1,10 +1,11 @@
 """`kernelsearch optimize --all`: every target of a training configuration, the most promising first, unattended.
 
 Shares of the step are measured here before the first visit, and the step itself at the end: eager, with the best seed
-of each target as it was given, and with what is kept now. Searching is paid from the budget; these two are not.
+of each target as it was given, and with what is kept now. Searching, and judging the winners again, is paid from the
+budget; these two are not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,8 @@ from rich.console import Console
 from kernelsearch.build.cpp import cpu_identity
 from kernelsearch.cli import race
 from kernelsearch.cli.campaign_step import measure_step, remember_seed, seed_kernels
-from kernelsearch.cli.optimize import confirm_best, keep, starting_candidates
+from kernelsearch.cli.kernels import parts_of
+from kernelsearch.cli.optimize import Origin, keep, starting_candidates
 from kernelsearch.cli.proposers import SEARCHES, make_searches
 from kernelsearch.cli.shares import measure_shares, read_shares
 from kernelsearch.cli.trainer import describe_config
@@ -23,19 +25,22 @@ from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.errors import UsageError
 from kernelsearch.report.campaign import render_campaign, render_step
 from kernelsearch.report.progress import StudyProgress
-from kernelsearch.report.text import open_console
+from kernelsearch.report.text import format_interval, name_candidate, open_console
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.search import (
     Budget,
     CampaignResult,
+    Finalist,
     Standing,
-    StudyResult,
     Visit,
     Visited,
+    Work,
+    choose_finalists,
+    recorded_candidate,
     run_campaign,
     run_study,
 )
-from kernelsearch.spec import Candidate, TargetFolder, verdict_from_json
+from kernelsearch.spec import Candidate, TargetFolder, Verdict, verdict_from_json
 from kernelsearch.timing.roofline import Peaks, measured_peaks
 
 STEPS = 24
@@ -71,28 +76,30 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         console.print(f"measuring where a step of {request.config} spends its time", markup=False)
         shares = measure_shares(place, request.config, request.dtype)
     campaign = _Campaign(request, place, {f.target.name: f for f in folders}, console)
-    result = run_campaign(
-        campaign.standings(shares),
+    work = Work(
         campaign.visit,
-        place.ledger,
-        settings=campaign.settings(),
-        budget_s=seconds,
+        campaign.settle,
+        spans_of(folders),
         on_visit=campaign.announce,
         on_failure=lambda standing, message: console.print(f"{standing.target}: {message}", markup=False),
+    )
+    result = run_campaign(
+        campaign.standings(shares), work, place.ledger, settings=campaign.settings(), budget_s=seconds
     )
     answer = campaign.summarise(result, shares)
     console.print(render_campaign(answer))
     if result.reason == "interrupted":
         console.print("Next: run the same command again; it goes on where it stopped.", markup=False)
         return answer, 130
-    if request.races and result.kept:
-        step = measure_step(place, request.config, request.dtype, STEPS, result.kept, from_seeds=request.from_seeds)
+    kept = {name: kernel for name, kernel in result.kept.items() if kernel is not None}
+    if request.races and kept:
+        step = measure_step(place, request.config, request.dtype, STEPS, kept, from_seeds=request.from_seeds)
         console.print(render_step(step))
         answer["step"] = step
         if described["target_bpb"] is not None and not request.from_seeds:
             answer["race"] = _race(request)
     place.ledger.append("campaign", {"campaign": result.campaign, "event": "report", "report": answer})
-    return answer, 0 if result.kept else 1
+    return answer, 0 if kept else 1
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,11 @@ class _Campaign:
         self.console.print(f"\n{standing.target}: {what}; {seconds:.0f} s of the budget left", markup=False)
 
     def visit(self, visit: Visit) -> Visited:
-        """A study that goes on where this target's last one was; its winner judged again and kept, if it is new."""
+        """A study that goes on where this target's last one was."""
         request, place = self.request, self.place
-        folder = self.folders[visit.standing.target]
-        workloads = folder.workloads(request.config, request.dtype)
+        folder, judge, context = self._ground(visit.standing)
         seeds = starting_candidates(folder, request.language, ())
         starts = seeds + ([] if request.from_seeds else self._accepted(folder))
-        judge, context = place.judge(folder, request.dtype, workloads), place.context(folder, request.dtype, workloads)
         try:
             with StudyProgress(self.console) as progress:
                 result = run_study(
@@ -166,40 +171,69 @@ class _Campaign:
                     objects=place.objects,
                     on_event=progress,
                     is_enough=lambda trials: len(trials) >= len(starts) and visit.is_enough(trials),
+                    least=visit.least,
                 )
-            remember_seed(place, folder, request.config, request.dtype, result, seeds)
-            kept = None if result.is_interrupted else self._keep(folder, judge, result, context)
         finally:
             judge.close()
-        return Visited(result.trials, result.reason == "exhausted", result.is_interrupted, kept)
+        remember_seed(place, folder, request.config, request.dtype, result, seeds)
+        finalists = choose_finalists(result.trials, {seed.digest for seed in seeds})
+        return Visited(result.trials, result.reason == "exhausted", result.is_interrupted, finalists)
 
-    def _keep(
-        self, folder: TargetFolder, judge: Judge, result: StudyResult, context: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """What the record says of the winner, which is judged again only once in this context."""
-        best = result.best
-        if best is None or not best.verdict.accepted:
+    def _ground(self, standing: Standing) -> tuple[TargetFolder, Judge, dict[str, Any]]:
+        """The target, its judge, and what its verdicts depend on."""
+        folder, dtype = self.folders[standing.target], self.request.dtype
+        workloads = folder.workloads(self.request.config, dtype)
+        return folder, self.place.judge(folder, dtype, workloads), self.place.context(folder, dtype, workloads)
+
+    def settle(self, standing: Standing, finalists: Sequence[Finalist]) -> dict[str, Any] | None:
+        """Judges the best trials again until one is accepted again, keeps it, and says what the record should.
+
+        Where the best seed as given had scored above what the winner now has, it is judged again too.
+        """
+        folder, judge, context = self._ground(standing)
+        best: tuple[Finalist, Candidate, Verdict, float] | None = None
+        self.console.print(f"\n{standing.target}: judging again from scratch", markup=False)
+        try:
+            for finalist in finalists:
+                if best is not None and not (finalist.is_given and finalist.score > best[3]):
+                    continue
+                candidate, verdict = self._judge_again(judge, context, finalist)
+                if verdict.accepted and verdict.low is not None and (best is None or verdict.low > best[3]):
+                    best = finalist, candidate, verdict, verdict.low
+        finally:
+            judge.close()
+        if best is None:
             return None
-        lines = self.place.ledger.find("confirmation", candidate=best.candidate.digest)
-        known = [line.body["verdict"] for line in lines if digest(line.body["context"]) == digest(context)]
-        if known:
-            verdict = verdict_from_json(known[-1])
-            winner = (best, verdict) if verdict.accepted else None
-        else:
-            winner = confirm_best(self.place, judge, result, context, self.console)
-        if winner is None:
-            return None
-        trial, verdict = winner
-        stored = keep(self.place, folder, trial, verdict, self.request.dtype, result)
+        finalist, candidate, verdict, _ = best
+        stored = keep(
+            self.place, folder, candidate, verdict, Origin(digest(context), finalist.trial, finalist.proposer)
+        )
         return {
             "digest": verdict.digest,
             "speedup": verdict.speedup,
             "low": verdict.low,
             "high": verdict.high,
-            "origin": trial.candidate.origin,
-            "tunables": dict(trial.candidate.tunables),
+            "origin": candidate.origin,
+            "tunables": dict(candidate.tunables),
+            "is_seed": finalist.is_given,
             "stored": str(stored.folder),
         }
+
+    def _judge_again(self, judge: Judge, context: dict[str, Any], finalist: Finalist) -> tuple[Candidate, Verdict]:
+        """A finalist and its second verdict, which a campaign that was killed may have on record already."""
+        ledger, where = self.place.ledger, digest(context)
+        candidate = recorded_candidate(ledger.trials(finalist.candidate, where)[-1], self.place.objects)
+        lines = ledger.find("confirmation", candidate=finalist.candidate)
+        known = [line.body["verdict"] for line in lines if digest(line.body["context"]) == where]
+        if known:
+            return candidate, verdict_from_json(known[-1])
+        verdict = judge.confirm(candidate)
+        body = {"candidate": finalist.candidate, "context": context, "verdict": verdict.as_json()}
+        ledger.append("confirmation", body)
+        interval = format_interval(verdict.speedup, verdict.low, verdict.high)
+        found = f"  {name_candidate(candidate)}: {verdict.status}: {verdict.detail} {interval}"
+        self.console.print(found, markup=False, soft_wrap=True)
+        return candidate, verdict
 
     def _accepted(self, folder: TargetFolder) -> list[Candidate]:
         name, language = folder.target.name, self.request.language
@@ -211,7 +245,8 @@ class _Campaign:
         seeds = seed_kernels(self.place, self.request.config, self.request.dtype)
         targets = {}
         for standing in sorted(result.standings, key=lambda s: -s.eager_us):
-            name, kept = standing.target, result.kept.get(standing.target)
+            name = standing.target
+            kept = result.kept.get(name)
             saved_us = 0.0 if kept is None else standing.eager_us * (1 - 1 / kept["low"])
             targets[name] = {
                 "share": shares["targets"][name]["share"],
@@ -220,6 +255,7 @@ class _Campaign:
                 "light_us": round(standing.light_us, 1),
                 "seeds": seeds[name].low if name in seeds else None,
                 "kept": None if kept is None else dict(kept),
+                "is_settled": name in result.kept,
                 "trials": standing.trials,
                 "visits": standing.visits,
                 "seconds": round(standing.seconds, 1),
@@ -239,6 +275,13 @@ class _Campaign:
             "step_us": shares["step_us"],
             "targets": targets,
         }
+
+
+def spans_of(folders: Sequence[TargetFolder]) -> dict[str, tuple[str, ...]]:
+    """By target that spans others: those that are its parts."""
+    owners = {entry.name: folder.target.name for folder in folders for entry in folder.target.entries}
+    found = {f.target.name: tuple(dict.fromkeys(owners[e] for e in parts_of(f) if e in owners)) for f in folders}
+    return {span: parts for span, parts in found.items() if parts}
 
 
 def _has_group(folder: TargetFolder, config: str, dtype: str) -> bool:

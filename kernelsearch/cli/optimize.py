@@ -27,12 +27,10 @@ from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.sandbox.languages import GPU_LANGUAGES
-from kernelsearch.search import Budget, StudyResult, Trial, run_study
+from kernelsearch.search import FINALISTS, Budget, StudyResult, Trial, run_study
 from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
 from kernelsearch.spec.library import SUFFIXES
-
-FINALISTS = 3
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,9 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     winner = None if result.is_interrupted else confirm_best(place, judge, result, context, console)
     stored = None
     if winner is not None:
-        stored = keep(place, folder, winner[0], winner[1], request.dtype, result).folder
+        trial, verdict = winner
+        number = [t.candidate.digest for t in result.trials].index(trial.candidate.digest) + 1
+        stored = keep(place, folder, trial.candidate, verdict, Origin(result.context, number, trial.proposer)).folder
         console.print(render_verdict(winner[1]))
         console.print(f"kept in {stored}\nnext: {next_step(request.target)}", markup=False, soft_wrap=True)
     answer: dict[str, Any] = {
@@ -182,19 +182,25 @@ def confirm_best(
     return None
 
 
-def keep(
-    place: Workplace, folder: TargetFolder, trial: Trial, verdict: Verdict, dtype: str, result: StudyResult
-) -> Accepted:
-    digests = [t.candidate.digest for t in result.trials]
+@dataclass(frozen=True)
+class Origin:
+    """Where a kernel was found: the digest of the study's context, the number of its trial, who proposed it."""
+
+    study: str
+    trial: int
+    proposer: str
+
+
+def keep(place: Workplace, folder: TargetFolder, candidate: Candidate, verdict: Verdict, origin: Origin) -> Accepted:
     return place.store.add(
         Accepted(
-            candidate=trial.candidate,
+            candidate=candidate,
             contract_digest=folder.contract_digest,
-            device="cuda" if trial.candidate.language in GPU_LANGUAGES else "cpu",
-            dtype=dtype,
-            study=result.context,
-            trial=digests.index(trial.candidate.digest) + 1,
-            proposer=trial.proposer,
+            device="cuda" if candidate.language in GPU_LANGUAGES else "cpu",
+            dtype=verdict.dtype,
+            study=origin.study,
+            trial=origin.trial,
+            proposer=origin.proposer,
             verdict=verdict,
             fingerprint=fingerprint(),
             date=utc_now(),

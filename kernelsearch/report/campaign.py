@@ -24,13 +24,14 @@ def render_campaign(answer: Mapping[str, Any]) -> RenderableType:
 
 def render_step(step: Mapping[str, Any]) -> RenderableType:
     """The training step in its three modes."""
-    title = f"a training step of {step['config']}, {step['steps']} steps a mode"
+    title = f"a training step of {step['config']}: {len(step['seeds'])} seeds as given, {len(step['kernels'])} kernels"
     table = Table(
-        "mode", "ms", "against the seeds as given", box=None, pad_edge=False, title=title, title_justify="left"
+        "mode", "steps", "ms", "against the seeds as given", box=None, pad_edge=False, title=title, title_justify="left"
     )
     for mode in step["modes"]:
         interval = format_interval(mode["speedup"], mode["low"], mode["high"])
-        table.add_row(mode["name"], f"{1e3 * mode['step_s']:.1f}", interval if mode["name"] != "seeds" else "1")
+        row = (mode["name"], str(mode["steps"]), f"{1e3 * mode['step_s']:.1f}")
+        table.add_row(*row, interval if mode["name"] != "seeds" else "1")
     return Group(Text(""), table)
 
 

@@ -1,6 +1,6 @@
 """Proposers, and the study that asks, judges, logs and tells."""
 
-from kernelsearch.search.campaign import CampaignResult, Visit, Visited, run_campaign
+from kernelsearch.search.campaign import CampaignResult, Visit, Visited, Work, run_campaign
 from kernelsearch.search.events import (
     Budget,
     CallEnded,
@@ -12,6 +12,7 @@ from kernelsearch.search.events import (
     TrialStarted,
 )
 from kernelsearch.search.evolve import Evolution, EvolveProposer
+from kernelsearch.search.finalists import FINALISTS, Finalist, choose_finalists
 from kernelsearch.search.graft import Template, templates
 from kernelsearch.search.idea import Ideas, no_ideas
 from kernelsearch.search.proposer import REJECTED, FileProposer, Proposer, Trial
@@ -24,6 +25,7 @@ from kernelsearch.search.surrogate import SurrogateProposer
 from kernelsearch.search.sweep import RandomProposer, SweepProposer
 
 __all__ = [
+    "FINALISTS",
     "REJECTED",
     "Budget",
     "CallEnded",
@@ -33,6 +35,7 @@ __all__ = [
     "Evolution",
     "EvolveProposer",
     "FileProposer",
+    "Finalist",
     "Ideas",
     "Proposer",
     "RandomProposer",
@@ -52,7 +55,9 @@ __all__ = [
     "TrialStarted",
     "Visit",
     "Visited",
+    "Work",
     "best_of",
+    "choose_finalists",
     "no_ideas",
     "recorded_candidate",
     "recorded_candidates",

@@ -8,7 +8,7 @@ search, and rates of different targets compare: one works where the rate is high
 higher (the marginal value theorem, Charnov 1976, https://doi.org/10.1016/0040-5809(76)90040-X).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,9 +21,12 @@ FIRST_SHARE, FIRST_S = 0.5, 60.0
 LEAST_SHARE = 0.02
 # And at most: what one trial closed of a gap, as a better seed does, the next will not close again.
 MOST_SHARE = 0.25
-# Leaving costs a confirmation (10 to 60 s) and coming back a start, so another target must be twice as good.
-LEAVING_FACTOR = 2.0
+# A machine's peaks measured in a bad moment can lie above what was timed later: that leaves nothing out of the search.
+LEAST_LEFT = 0.02
+# Coming back costs a start of some seconds, so another target must be half as good again.
+LEAVING_FACTOR = 1.5
 FAILURES = 2
+Spans = Mapping[str, Sequence[str]]  # by target that spans others: the targets that are its parts
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Standing:
 
     @property
     def left_us(self) -> float:
-        return max(self.current_us - self.light_us, 0.0)
+        return max(self.current_us - self.light_us, LEAST_LEFT * self.current_us)
 
     @property
     def is_open(self) -> bool:
@@ -99,3 +102,21 @@ def follow(standing: Standing, trials: Sequence[Trial]) -> Standing:
 def is_to_be_left(standing: Standing, rival_rate: float) -> bool:
     """Whether the time is better spent on a target whose rate is `rival_rate`."""
     return LEAVING_FACTOR * standing.rate < rival_rate
+
+
+def in_use(standings: Iterable[Standing], spans: Spans) -> tuple[Standing, ...]:
+    """Without what would not be called: a span that saves no more than its parts do, or else those parts."""
+    by_name = {standing.target: standing for standing in standings}
+    out: set[str] = set()
+    for span, parts in spans.items():
+        known = [by_name[part] for part in parts if part in by_name]
+        if span in by_name and known:
+            is_worth_it = by_name[span].saved_us > sum(part.saved_us for part in known)
+            out |= {part.target for part in known} if is_worth_it else {span}
+    return tuple(standing for name, standing in by_name.items() if name not in out)
+
+
+def least_of_use(standing: Standing, standings: Mapping[str, Standing], spans: Spans) -> float | None:
+    """The speedup at which a span saves as much as the kernels for its parts do now; None for what is no span."""
+    parts_us = sum(standings[part].saved_us for part in spans.get(standing.target, ()) if part in standings)
+    return standing.eager_us / (standing.eager_us - parts_us) if 0 < parts_us < standing.eager_us else None

@@ -33,17 +33,19 @@ def run_study(
     on_event: Callable[[Event], None] = lambda event: None,
     clock: Callable[[], float] = time.monotonic,
     is_enough: Callable[[Sequence[Trial]], bool] = lambda trials: False,
+    least: float | None = None,
 ) -> StudyResult:
     """Search until the budget is spent, every proposer is out of candidates, or Ctrl-C; the result stands in any case.
 
     `is_enough`, told all trials so far before each question, may end the study too: reason "diminished".
 
-    `evaluate` is told the lower end of the best accepted speedup so far, and may leave what is below unproven (SLOWER).
+    `evaluate` is told the lower end of the best accepted speedup so far, or `least` where that is more, and may leave
+    what is below unproven (SLOWER).
     A trial with status INFRASTRUCTURE is recorded, but its candidate counts as not judged: it is judged again when it
     is proposed again. Raises Infrastructure after FAILURES_IN_A_ROW of them; then, and on any other error, the record
     of the study ends as "failed".
     """
-    study = _Study(proposers, evaluate, ledger, objects, on_event, clock)
+    study = _Study(proposers, evaluate, ledger, objects, on_event, clock, least)
     study.open(context, budget)
     reason: Reason = "failed"
     try:
@@ -66,6 +68,7 @@ class _Study:
         objects: Objects,
         on_event: Callable[[Event], None],
         clock: Callable[[], float],
+        least: float | None,
     ) -> None:
         self.proposers = tuple(proposers)
         self.evaluate = evaluate
@@ -73,6 +76,7 @@ class _Study:
         self.objects = objects
         self.on_event = on_event
         self.clock = clock
+        self.least = least
         self.trials: list[Trial] = []
         self.best: Trial | None = None
         self.failures = 0
@@ -106,7 +110,8 @@ class _Study:
     def judge(self, proposer: Proposer, candidate: Candidate) -> None:
         number = len(self.trials) + 1
         self.on_event(TrialStarted(number, proposer.name, candidate, self.seconds))
-        to_beat = self.best.verdict.low if self.best is not None and self.best.verdict.accepted else None
+        best = self.best.verdict.low if self.best is not None and self.best.verdict.accepted else None
+        to_beat = max((low for low in (best, self.least) if low is not None), default=None)
         verdict = recorded_verdict(self.ledger, candidate.digest, self.context, to_beat)
         is_cached = verdict is not None
         if verdict is None:

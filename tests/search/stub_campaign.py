@@ -7,16 +7,20 @@ standard output.
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kernelsearch.ledger import Ledger, Objects
 from kernelsearch.search import (
     Budget,
     EvolveProposer,
+    Finalist,
     Standing,
     StudyResult,
     Visit,
     Visited,
+    Work,
+    choose_finalists,
     run_campaign,
     run_study,
 )
@@ -52,11 +56,16 @@ def campaign(folder: Path, judge: SlowJudge) -> str:
     def visit(visit: Visit) -> Visited:
         result = study(folder, judge, Budget(trials=len(judged(folder)) + 7), visit.standing.target, 1)
         is_all = len(result.trials) == 20 and result.reason == "exhausted"
-        return Visited(result.trials, is_all, is_interrupted=False, kept={"trials": len(result.trials)})
+        return Visited(result.trials, is_all, is_interrupted=False, finalists=choose_finalists(result.trials, ()))
+
+    def settle(standing: Standing, finalists: Sequence[Finalist]) -> dict[str, int]:
+        with (folder / "settled").open("a") as file:
+            file.write(standing.target + "\n")
+        return {"trials": standing.trials}
 
     standings = [Standing(name, eager_us=100.0 * (i + 1), light_us=10.0) for i, name in enumerate(TARGETS)]
     ledger = Ledger(folder / "ledger.jsonl")
-    return run_campaign(standings, visit, ledger, settings={"toy": 1}, budget_s=1e6).reason
+    return run_campaign(standings, Work(visit, settle, {}), ledger, settings={"toy": 1}, budget_s=1e6).reason
 
 
 def judged(folder: Path) -> list[str]:
