@@ -9,10 +9,13 @@
 // first copied to dense float32 rows. Accumulation in float32; one rounding at each store.
 // The forward is parallel over heads and query ranges, the backward over (batch, key head): each thread owns its dK and
 // dV and adds query heads and query blocks in a fixed order, so results do not depend on the number of threads.
+// The window of a block is a band: its first keys are seen by its first queries alone, its last keys by its last. Trimmed,
+// products leave out what no query of a vector sees; whole, they are fewer and larger.
 //
 // tune: BLOCK_QUERIES in 32 16 64
 // tune: BLOCK_KEYS in 128 64 32
 // tune: TILE_ROWS in 8 12
+// tune: BAND in whole trimmed
 // saves: lse float32 B H T
 
 #include <kernelsearch/simd.h>
@@ -117,6 +120,69 @@ inline Vec masked(Vec scores, int64_t key, int64_t query, int64_t window) {
 
 inline int64_t first_key(int64_t query, int64_t window) { return query - std::min(query, window); }
 
+// Of a tile of keys, which rows each vector of queries sees: neither bound falls from one vector to the next.
+struct Band {
+    int64_t vectors, count, low[QUERY_VECTORS], high[QUERY_VECTORS];
+
+    Band(int64_t key, int64_t keys, int64_t query, int64_t count, int64_t window)
+        : vectors((count + LANES - 1) / LANES), count(count) {
+        for (int64_t v = 0; v < vectors; v++) {
+            const int64_t first = query + v * LANES;
+            low[v] = BAND_trimmed ? std::clamp<int64_t>(first_key(first, window) - key, 0, keys) : 0;
+            high[v] = BAND_trimmed ? std::clamp<int64_t>(first + LANES - key, 0, keys) : keys;
+        }
+    }
+
+    // f(first row, rows, first vector, vectors) for each range of rows that the same vectors see.
+    template <class F>
+    void for_rows(const F& f) const {
+        for (int64_t row = low[0], left = 0; left < vectors;) {
+            if (high[left] <= row) {
+                left++;
+                continue;
+            }
+            row = std::max(row, low[left]);
+            int64_t right = left + 1;
+            while (right < vectors && low[right] <= row) right++;
+            const int64_t end = right < vectors ? std::min(high[left], low[right]) : high[left];
+            f(row, end - row, left, right - left);
+            row = end;
+        }
+    }
+
+    // f(first query, queries, first row, end of rows) for each range of queries that see the same rows.
+    template <class F>
+    void for_queries(const F& f) const {
+        for (int64_t v = 0; v < vectors;) {
+            int64_t next = v + 1;
+            while (next < vectors && low[next] == low[v] && high[next] == high[v]) next++;
+            if (low[v] < high[v]) f(v * LANES, queries(v, next - v), low[v], high[v]);
+            v = next;
+        }
+    }
+
+    // How many queries so many vectors hold.
+    int64_t queries(int64_t first, int64_t vectors) const { return std::min(vectors * LANES, count - first * LANES); }
+};
+
+// Scores of a tile, or what they have in common with dP: rows of `a` by the queries that see them.
+void product_by_queries(const Band& band, int64_t D, const float* a, int64_t stride, const float* queries_T,
+                        float* scores) {
+    band.for_rows([&](int64_t row, int64_t rows, int64_t left, int64_t vectors) {
+        product<false>(rows, vectors, D, a + row * stride, stride, 1, queries_T + left * LANES, QUERY_STRIDE,
+                       scores + row * QUERY_STRIDE + left * LANES, QUERY_STRIDE);
+    });
+}
+
+// Adds to each row of a tile what the queries that see it give.
+void add_to_keys(const Band& band, int64_t vectors, const float* weights, const float* queries, int64_t stride,
+                 float* sums) {
+    band.for_rows([&](int64_t row, int64_t rows, int64_t left, int64_t seen) {
+        product<true>(rows, vectors, band.queries(left, seen), weights + row * QUERY_STRIDE + left * LANES,
+                      QUERY_STRIDE, 1, queries + left * LANES * stride, stride, sums + row * stride, stride);
+    });
+}
+
 // One query block: scores of its whole window, softmax in place, then the weighted sum of values.
 void forward_block(const float* keys, const float* values, const float* queries_T, float* scores, float* sums,
                    int64_t query, int64_t count, int64_t D, int64_t stride, int64_t window, int64_t key_offset,
@@ -124,17 +190,19 @@ void forward_block(const float* keys, const float* values, const float* queries_
     const int64_t low = first_key(query, window), length = query + count - low;
     const float* window_keys = keys + (low - key_offset) * stride;
     const float* window_values = values + (low - key_offset) * stride;
-    product<false>(length, QUERY_VECTORS, D, window_keys, stride, 1, queries_T, QUERY_STRIDE, scores, QUERY_STRIDE);
+    const Band band(low, length, query, count, window);
+    product_by_queries(band, D, window_keys, stride, queries_T, scores);
     float inverse[QUERY_STRIDE];
-    for (int64_t i = 0; i < QUERY_STRIDE; i += LANES) {
+    for (int64_t v = 0; v < band.vectors; v++) {
+        const int64_t i = v * LANES;
         Vec top = broadcast(-INFINITY), total = Vec{};
-        for (int64_t j = 0; j < length; j++) {
+        for (int64_t j = band.low[v]; j < band.high[v]; j++) {
             float* cell = scores + j * QUERY_STRIDE + i;
             const Vec score = masked(load(cell), low + j, query + i, window);
             store(cell, score);
             top = max(top, score);
         }
-        for (int64_t j = 0; j < length; j++) {
+        for (int64_t j = band.low[v]; j < band.high[v]; j++) {
             float* cell = scores + j * QUERY_STRIDE + i;
             const Vec weight = exp(load(cell) - top);
             store(cell, weight);
@@ -145,11 +213,12 @@ void forward_block(const float* keys, const float* values, const float* queries_
             lse[i + lane] = top[lane] + std::log(total[lane]);
     }
     std::fill_n(sums, count * stride, 0.0f);
-    for (int64_t j = 0; j < length; j += BLOCK_KEYS) {
-        const int64_t steps = std::min<int64_t>(BLOCK_KEYS, length - j);
-        product<true>(count, stride / LANES, steps, scores + j * QUERY_STRIDE, 1, QUERY_STRIDE,
-                      window_values + j * stride, stride, sums, stride);
-    }
+    band.for_queries([&](int64_t first, int64_t queries, int64_t begin, int64_t end) {
+        for (int64_t j = begin; j < end; j += BLOCK_KEYS)
+            product<true>(queries, stride / LANES, std::min<int64_t>(BLOCK_KEYS, end - j),
+                          scores + j * QUERY_STRIDE + first, 1, QUERY_STRIDE, window_values + j * stride, stride,
+                          sums + first * stride, stride);
+    });
     for (int64_t i = 0; i < count; i++)
         for (int64_t d = 0; d < stride; d += LANES)
             store(sums + i * stride + d, load(sums + i * stride + d) * inverse[i]);
@@ -164,11 +233,12 @@ struct BackwardScratch {
 };
 
 // P and dS of one (keys x queries) tile, in place of S and dP.
-void softmax_backward_tile(float* weights, float* dscores, int64_t key, int64_t keys, int64_t query, int64_t window,
-                           const float* lse, const float* delta, float scale) {
-    for (int64_t i = 0; i < QUERY_STRIDE; i += LANES) {
+void softmax_backward_tile(const Band& band, float* weights, float* dscores, int64_t key, int64_t query,
+                           int64_t window, const float* lse, const float* delta, float scale) {
+    for (int64_t v = 0; v < band.vectors; v++) {
+        const int64_t i = v * LANES;
         const Vec row_lse = load(lse + i), row_delta = load(delta + i);
-        for (int64_t j = 0; j < keys; j++) {
+        for (int64_t j = band.low[v]; j < band.high[v]; j++) {
             float* weight_cell = weights + j * QUERY_STRIDE + i;
             float* dscore_cell = dscores + j * QUERY_STRIDE + i;
             const Vec weight = exp(masked(load(weight_cell), key + j, query + i, window) - row_lse);
@@ -184,19 +254,17 @@ void backward_block(const BackwardScratch& scratch, const float* keys, const flo
                     const float* lse, const float* delta, float scale) {
     const int64_t low = first_key(query, window), high = query + count, vectors = stride / LANES;
     for (int64_t key = low; key < high; key += BLOCK_KEYS) {
-        const int64_t length = std::min<int64_t>(BLOCK_KEYS, high - key);
+        const Band band(key, std::min<int64_t>(BLOCK_KEYS, high - key), query, count, window);
         const float* tile_keys = keys + key * stride;
-        product<false>(length, QUERY_VECTORS, D, tile_keys, stride, 1, scratch.queries_T, QUERY_STRIDE, scratch.weights,
-                       QUERY_STRIDE);
-        product<false>(length, QUERY_VECTORS, D, values + key * stride, stride, 1, scratch.douts_T, QUERY_STRIDE,
-                       scratch.dscores, QUERY_STRIDE);
-        softmax_backward_tile(scratch.weights, scratch.dscores, key, length, query, window, lse, delta, scale);
-        product<true>(length, vectors, count, scratch.weights, QUERY_STRIDE, 1, scratch.douts, stride,
-                      dvalues + key * stride, stride);
-        product<true>(length, vectors, count, scratch.dscores, QUERY_STRIDE, 1, scratch.queries, stride,
-                      dkeys + key * stride, stride);
-        product<true>(count, vectors, length, scratch.dscores, 1, QUERY_STRIDE, tile_keys, stride, scratch.dqueries,
-                      stride);
+        product_by_queries(band, D, tile_keys, stride, scratch.queries_T, scratch.weights);
+        product_by_queries(band, D, values + key * stride, stride, scratch.douts_T, scratch.dscores);
+        softmax_backward_tile(band, scratch.weights, scratch.dscores, key, query, window, lse, delta, scale);
+        add_to_keys(band, vectors, scratch.weights, scratch.douts, stride, dvalues + key * stride);
+        add_to_keys(band, vectors, scratch.dscores, scratch.queries, stride, dkeys + key * stride);
+        band.for_queries([&](int64_t first, int64_t queries, int64_t begin, int64_t end) {
+            product<true>(queries, vectors, end - begin, scratch.dscores + begin * QUERY_STRIDE + first, 1,
+                          QUERY_STRIDE, tile_keys + begin * stride, stride, scratch.dqueries + first * stride, stride);
+        });
     }
 }
 

@@ -18,6 +18,8 @@
 // tune: CHUNK in 384 768 192
 // tune: GROUP in 24 48 96
 // tune: DEPTH in 1024 512 4096
+// tune: GEMM_BLOCK_KIB in 256 128 512 768
+// tune: GEMM_TASKS in 6 3 12
 // saves: weight_sum float32 N
 
 #include <kernelsearch/gemm.h>

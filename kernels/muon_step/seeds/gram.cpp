@@ -18,6 +18,8 @@
 //
 // tune: RESTARTS in 10 20 4
 // tune: SHARED in 0 1
+// tune: GEMM_BLOCK_KIB in 256 128 512 768
+// tune: GEMM_TASKS in 6 3 12
 //
 // RESTARTS is a set of iterations as bits: 10 is after the first and the third, 4 after the second alone.
 

@@ -12,6 +12,8 @@
 // along a row, float64 across rows. Layout: (K, M, N) row-major; s is (K, max(M, N)). Written from the equations.
 //
 // tune: SHARED in 0 1
+// tune: GEMM_BLOCK_KIB in 256 128 512 768
+// tune: GEMM_TASKS in 6 3 12
 
 #include <kernelsearch/gemm.h>
 

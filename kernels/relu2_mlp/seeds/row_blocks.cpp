@@ -10,6 +10,8 @@
 // Layout: row-major. Float32 sums in registers from start to end (gemm.h), features in float32 in every dtype.
 //
 // tune: BLOCK_ROWS in 96 48 192
+// tune: GEMM_BLOCK_KIB in 256 128 512 768
+// tune: GEMM_TASKS in 6 3 12
 
 #include <kernelsearch/gemm.h>
 

@@ -10,6 +10,9 @@
 // and the same p is squared in both directions; a and dh stay float32.
 //
 // tune: A_FROM_SAVED in 1 0
+// tune: GEMM_BLOCK_KIB in 256 128 512 768
+// tune: GEMM_TASKS in 6 3 12
+// tune: GEMM_STREAMED_MIB in 2 1 16
 // saves: positive scalar N F
 
 #include <kernelsearch/gemm.h>

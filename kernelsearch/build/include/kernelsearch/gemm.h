@@ -9,6 +9,8 @@
 // start to end, so that an element's order of summation, and with it every bit, is the same whatever the shape of the
 // rest, the number of threads, and whether the call comes from inside a parallel region, where it runs on the calling
 // thread alone. bfloat16 is widened while it is packed. Written from the equations.
+//
+// How panels are arranged may be tuned: a source that declares one of the macros below as a tunable sets it.
 #pragma once
 
 #include <kernelsearch/simd.h>
@@ -17,6 +19,16 @@
 #include <cstdint>
 #include <omp.h>
 
+#ifndef GEMM_BLOCK_KIB  // of A, beside a panel of B, in the second-level cache; 256 is for one of 512
+#define GEMM_BLOCK_KIB 256
+#endif
+#ifndef GEMM_STREAMED_MIB  // a larger A is packed block by block, each just before its use
+#define GEMM_STREAMED_MIB 2
+#endif
+#ifndef GEMM_TASKS  // blocks a thread, at least, so that none waits long for the last
+#define GEMM_TASKS 6
+#endif
+
 namespace ks {
 
 // 24 sums of 32 registers with AVX-512, 12 of 16 with AVX2, and enough of them to cover the latency of a multiply-add.
@@ -24,8 +36,8 @@ constexpr int TILE_VECTORS = 2;
 constexpr int TILE_COLUMNS = TILE_VECTORS * LANES;
 constexpr int TILE_ROWS = LANES == 16 ? 12 : 6;
 constexpr int ROW_STEP = TILE_ROWS / 3;            // the last tile of a column has a multiple of this many rows
-constexpr std::int64_t BLOCK_BYTES = 256 << 10;    // of A, beside a panel of B, in a second-level cache of 512 KiB
-constexpr std::int64_t STREAMED_BYTES = 2 << 20;   // a larger A is packed block by block, each just before its use
+constexpr std::int64_t BLOCK_BYTES = static_cast<std::int64_t>(GEMM_BLOCK_KIB) << 10;
+constexpr std::int64_t STREAMED_BYTES = static_cast<std::int64_t>(GEMM_STREAMED_MIB) << 20;
 constexpr std::int64_t SMALLEST_SHARE = 1 << 19;   // multiply-adds for which waking a thread pays: some 10 us
 
 // Element (i, j) lies at data[i * stride + j], or at data[j * stride + i] where the matrix is transposed.
@@ -221,7 +233,7 @@ void multiply(const RowPanels& a, const ColumnPanels& b, const Store& store_sums
     const int threads = usable_threads(a.rows() * b.rows() * a.depth());
     std::int64_t high = block_panels(a.depth(), a.count()), wide = std::max<std::int64_t>(1, b.count());
     // Cut further until every thread has several blocks.
-    while (threads > 1 && blocks(a.count(), high) * blocks(b.count(), wide) < 6 * threads && high * wide > 1) {
+    while (threads > 1 && blocks(a.count(), high) * blocks(b.count(), wide) < GEMM_TASKS * threads && high * wide > 1) {
         std::int64_t& longer = wide == 1 || (high > 1 && high * TILE_ROWS > wide * TILE_COLUMNS) ? high : wide;
         longer = (longer + 1) / 2;
     }
@@ -239,9 +251,9 @@ template <class A, class Store>
 void multiply(const Matrix<A>& a, const ColumnPanels& b, const Store& store_sums, Part part = Part::ALL) {
     const int threads = usable_threads(a.rows * b.rows() * a.columns);
     const std::int64_t panels = blocks(a.rows, TILE_ROWS);
-    if (4 * a.rows * a.columns <= STREAMED_BYTES || panels < 6 * threads)
+    if (4 * a.rows * a.columns <= STREAMED_BYTES || panels < GEMM_TASKS * threads)
         return multiply(RowPanels(a), b, store_sums, part);
-    const std::int64_t high = std::min(block_panels(a.columns, panels), panels / (3 * threads)) * TILE_ROWS;
+    const std::int64_t high = std::min(block_panels(a.columns, panels), std::max<std::int64_t>(1, 2 * panels / (GEMM_TASKS * threads))) * TILE_ROWS;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         RowPanels block(high, a.columns);
