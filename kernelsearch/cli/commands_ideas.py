@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+from kernelsearch.cli.model_options import (
+    AnswerTokens,
+    BaseUrl,
+    CallTimeout,
+    MaximumCalls,
+    MaximumCost,
+    Models,
+    PricesFile,
+    RecordedOnly,
+)
 from kernelsearch.cli.options import Config, Dtype, DtypeOption, Json, Threads, finish
 
 app = typer.Typer(no_args_is_help=True, help="The single queue of ideas: file, list, claim, try, close.")
@@ -116,12 +126,37 @@ def import_(
 def read(
     folder: Annotated[Path, typer.Argument(help="Text, Markdown, patches, PDF (with the extra `papers`).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be filed, and file nothing.")] = False,
+    model: Models = None,
+    base_url: BaseUrl = None,
+    answer_tokens: AnswerTokens = 16_384,
+    max_calls: MaximumCalls = None,
+    max_cost: MaximumCost = None,
+    prices: PricesFile = None,
+    replay: RecordedOnly = False,
+    call_timeout: CallTimeout = "10m",
+    budget: Annotated[str | None, typer.Option(help="Time to read, such as 10m (default: no limit).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read a folder for ideas, by rules: notes with a `target:` line, and sentences that report a gain."""
-    from kernelsearch.cli import ideas_read as command
+    """Read a folder for ideas, by rules: notes with a `target:` line, and sentences that report a gain.
 
-    finish(*command.run(folder, is_trial=dry_run), as_json)
+    With --model a language model reads instead; an idea counts only if its quotation stands where it says.
+    """
+    from kernelsearch.cli import ideas_read as command
+    from kernelsearch.cli.proposers import ModelOptions
+    from kernelsearch.cli.workplace import parse_seconds
+
+    options = ModelOptions(
+        models=tuple(model or ()),
+        base_url=base_url,
+        answer_tokens=answer_tokens,
+        maximum_calls=max_calls,
+        maximum_cost=max_cost,
+        prices=prices,
+        replay=replay,
+        call_seconds=parse_seconds(call_timeout, "call-timeout"),
+    )
+    seconds = None if budget is None else parse_seconds(budget, "budget")
+    finish(*command.run(folder, is_trial=dry_run, options=options if model else None, seconds=seconds), as_json)
 
 
 @app.command()

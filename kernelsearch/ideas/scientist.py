@@ -6,10 +6,10 @@ model what to do gains, at most, an odd idea that quotes it.
 """
 
 import json
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from kernelsearch.digest import digest
 from kernelsearch.errors import UsageError
 from kernelsearch.ideas.documents import Passage
 from kernelsearch.ideas.rules import Refused
@@ -33,8 +33,16 @@ Targets:
 {targets}"""
 
 
+class Unanswered(Exception):
+    """No reply came; `is_final` where none will come to further questions either."""
+
+    def __init__(self, reason: str, *, is_final: bool) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+
+
 class Model(Protocol):
-    """Whoever completes a prompt."""
+    """Whoever completes a prompt; raises Unanswered."""
 
     def complete(self, system: str, prompt: str) -> str: ...
 
@@ -47,10 +55,14 @@ def read_with(
     ideas: list[Idea] = []
     refused: list[Refused] = []
     for chunk in _chunks(passages):
-        reply = model.complete(system, _prompt(chunk))
         where = f"{chunk[0].citation} to {chunk[-1].citation}"
         try:
-            items = _items(reply)
+            items = _items(model.complete(system, _prompt(chunk)))
+        except Unanswered as silence:
+            refused.append(Refused(where, str(silence)))
+            if silence.is_final:
+                break
+            continue
         except ValueError as error:
             refused.append(Refused(where, f"the reply is not a JSON list ({error})"))
             continue
@@ -78,8 +90,9 @@ def _chunks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
 
 
 def _prompt(chunk: list[Passage]) -> str:
-    mark = secrets.token_hex(8)
+    """The mark is a digest of the passages: the same each time, and no text can hold its own."""
     parts = [f"passage {n}, {p.citation}:\n{p.text[:CHUNK_CHARACTERS]}" for n, p in enumerate(chunk, 1)]
+    mark = digest(parts)[:16]
     return f"<data {mark}>\n" + "\n\n".join(parts) + f"\n</data {mark}>"
 
 
