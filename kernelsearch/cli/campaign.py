@@ -5,18 +5,18 @@ of each target as it was given, and with what is kept now. Searching, and judgin
 budget; these two are not.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
 
 from kernelsearch.build.cpp import cpu_identity
 from kernelsearch.cli import race
-from kernelsearch.cli.campaign_step import measure_step, remember_seed, seed_kernels
-from kernelsearch.cli.kernels import parts_of
+from kernelsearch.cli.campaign_answer import spans_of, summarise
+from kernelsearch.cli.campaign_step import measure_step, remember_seed
 from kernelsearch.cli.optimize import Origin, keep, starting_candidates
-from kernelsearch.cli.proposers import SEARCHES, make_searches
+from kernelsearch.cli.proposers import SEARCHES, WRITERS, Ground, ModelOptions, choose_proposers, make_clients
 from kernelsearch.cli.shares import measure_shares, read_shares
 from kernelsearch.cli.trainer import describe_config
 from kernelsearch.cli.workplace import Workplace, open_workplace, parse_seconds
@@ -29,7 +29,6 @@ from kernelsearch.report.text import format_interval, name_candidate, open_conso
 from kernelsearch.sandbox.judge import Judge
 from kernelsearch.search import (
     Budget,
-    CampaignResult,
     Finalist,
     Standing,
     Visit,
@@ -40,6 +39,7 @@ from kernelsearch.search import (
     run_campaign,
     run_study,
 )
+from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, TargetFolder, Verdict, verdict_from_json
 from kernelsearch.timing.roofline import Peaks, measured_peaks
 
@@ -59,12 +59,13 @@ class Request:
     from_seeds: bool
     races: bool
     threads: int | None
+    model: ModelOptions = field(default_factory=ModelOptions)
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:
     seconds = parse_seconds(request.budget, "budget")
-    if request.proposer not in SEARCHES:
-        raise UsageError(f"proposer={request.proposer!r}: with --all choose from {', '.join(SEARCHES)}")
+    if request.proposer not in (*SEARCHES, *WRITERS):
+        raise UsageError(f"proposer={request.proposer!r}: with --all choose from {', '.join((*SEARCHES, *WRITERS))}")
     described = describe_config(request.config)
     place = open_workplace(request.threads)
     folders = [f for f in place.folders() if _has_group(f, request.config, request.dtype) and f.seeds(request.language)]
@@ -75,6 +76,8 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if shares is None:
         console.print(f"measuring where a step of {request.config} spends its time", markup=False)
         shares = measure_shares(place, request.config, request.dtype)
+    if request.proposer == "llm":  # now: a key is taken out of the environment once
+        request = replace(request, model=replace(request.model, made=make_clients(request.model)))
     campaign = _Campaign(request, place, {f.target.name: f for f in folders}, console)
     work = Work(
         campaign.visit,
@@ -86,7 +89,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     result = run_campaign(
         campaign.standings(shares), work, place.ledger, settings=campaign.settings(), budget_s=seconds
     )
-    answer = campaign.summarise(result, shares)
+    answer = summarise(request, place, folders, result, shares)
     console.print(render_campaign(answer))
     if result.reason == "interrupted":
         console.print("Next: run the same command again; it goes on where it stopped.", markup=False)
@@ -120,6 +123,7 @@ class _Campaign:
             "dtype": request.dtype,
             "budget": request.budget,
             "proposer": request.proposer,
+            "models": list(request.model.models),
             "seed": request.seed,
             "from_seeds": request.from_seeds,
             "contracts": {name: folder.contract_digest for name, folder in self.folders.items()},
@@ -162,8 +166,12 @@ class _Campaign:
         starts = seeds + ([] if request.from_seeds else self._accepted(folder))
         try:
             with StudyProgress(self.console) as progress:
+                work = (request.language, request.dtype, judge.workloads, context)
+                ground = Ground(place, folder, *work, starts, [], request.seed, visit.seconds)
+                options = self._left_to_spend(visit.elsewhere)
+                proposer = choose_proposers(request.proposer, ground, options, progress)[0]
                 result = run_study(
-                    make_searches(request.proposer, folder.target, starts, request.seed)[:1],
+                    [proposer],
                     judge.judge,
                     place.ledger,
                     context=context,
@@ -177,7 +185,18 @@ class _Campaign:
             judge.close()
         remember_seed(place, folder, request.config, request.dtype, result, seeds)
         finalists = choose_finalists(result.trials, {seed.digest for seed in seeds})
-        return Visited(result.trials, result.reason == "exhausted", result.is_interrupted, finalists)
+        spending = proposer.spending() if isinstance(proposer, ModelProposer) else None
+        return Visited(result.trials, result.reason == "exhausted", result.is_interrupted, finalists, spending)
+
+    def _left_to_spend(self, elsewhere: Sequence[Mapping[str, Any]]) -> ModelOptions:
+        """The options for one target: limits hold for all targets together."""
+        model = self.request.model
+        calls, cost = model.maximum_calls, model.maximum_cost
+        if calls is not None:
+            calls = max(calls - sum(spent["calls"] for spent in elsewhere), 0)
+        if cost is not None:
+            cost = max(cost - sum(spent["cost"] or 0.0 for spent in elsewhere), 0.0)
+        return replace(model, maximum_calls=calls, maximum_cost=cost)
 
     def _ground(self, standing: Standing) -> tuple[TargetFolder, Judge, dict[str, Any]]:
         """The target, its judge, and what its verdicts depend on."""
@@ -240,48 +259,6 @@ class _Campaign:
         kernels = self.place.store.kernels(name, "cpu", self.request.dtype)
         found = [k.candidate for k in kernels if k.candidate.language == language]
         return [replace(c, origin=f"accepted-{c.digest[:8]}") for c in found]
-
-    def summarise(self, result: CampaignResult, shares: dict[str, Any]) -> dict[str, Any]:
-        seeds = seed_kernels(self.place, self.request.config, self.request.dtype)
-        targets = {}
-        for standing in sorted(result.standings, key=lambda s: -s.eager_us):
-            name = standing.target
-            kept = result.kept.get(name)
-            saved_us = 0.0 if kept is None else standing.eager_us * (1 - 1 / kept["low"])
-            targets[name] = {
-                "share": shares["targets"][name]["share"],
-                "eager_us": standing.eager_us,
-                "current_us": round(standing.eager_us - saved_us, 1),
-                "light_us": round(standing.light_us, 1),
-                "seeds": seeds[name].low if name in seeds else None,
-                "kept": None if kept is None else dict(kept),
-                "is_settled": name in result.kept,
-                "trials": standing.trials,
-                "visits": standing.visits,
-                "seconds": round(standing.seconds, 1),
-                "seconds_per_us": round(standing.seconds / saved_us, 4) if saved_us > 0 else None,
-                "failures": standing.failures,
-            }
-        return {
-            "config": self.request.config,
-            "dtype": self.request.dtype,
-            "device": shares["device"],
-            "budget": self.request.budget,
-            "from_seeds": self.request.from_seeds,
-            "campaign": result.campaign,
-            "reason": result.reason,
-            "is_resumed": result.is_resumed,
-            "seconds": round(result.seconds, 1),
-            "step_us": shares["step_us"],
-            "targets": targets,
-        }
-
-
-def spans_of(folders: Sequence[TargetFolder]) -> dict[str, tuple[str, ...]]:
-    """By target that spans others: those that are its parts."""
-    owners = {entry.name: folder.target.name for folder in folders for entry in folder.target.entries}
-    found = {f.target.name: tuple(dict.fromkeys(owners[e] for e in parts_of(f) if e in owners)) for f in folders}
-    return {span: parts for span, parts in found.items() if parts}
 
 
 def _has_group(folder: TargetFolder, config: str, dtype: str) -> bool:

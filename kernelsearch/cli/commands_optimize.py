@@ -85,16 +85,8 @@ def optimize(
     if all_:
         if trials is not None or files or idea is not None:
             raise UsageError("optimize --all: --trials, --candidate and --idea are for one target")
-        from kernelsearch.cli import campaign
-
-        config = workload or "tiny"
-        asked = campaign.Request(
-            config, str(language), dtype.long, budget or "20m", proposer, seed, from_seeds, race, threads
-        )
-        finish(*campaign.run(asked), as_json)
-    if from_seeds:
+    elif from_seeds:
         raise UsageError("optimize: --from-seeds is for --all; one target starts from its seeds anyway")
-    assert target is not None
     from kernelsearch.cli import optimize as command
     from kernelsearch.cli.proposers import ModelOptions
     from kernelsearch.cli.workplace import parse_seconds
@@ -114,6 +106,15 @@ def optimize(
         source=from_,
         study=study,
     )
+    if all_:
+        from kernelsearch.cli import campaign
+
+        config = workload or "tiny"
+        asked = campaign.Request(
+            config, str(language), dtype.long, budget or "20m", proposer, seed, from_seeds, race, threads, options
+        )
+        finish(*campaign.run(asked), as_json)
+    assert target is not None
     request = command.Request(
         target, str(language), workload, dtype.long, budget or "75s", trials, proposer, files, seed, threads, options
     )

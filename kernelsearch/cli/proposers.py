@@ -47,7 +47,10 @@ PROVIDERS = {"openai": "OPENAI", "anthropic": "ANTHROPIC"}
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What `llm`, `command` and `replay` are told on the command line."""
+    """What `llm`, `command` and `replay` are told on the command line.
+
+    `made`: clients made before, with the keys that must appear nowhere, for who makes several proposers.
+    """
 
     models: tuple[str, ...] = ()
     base_url: str | None = None
@@ -62,6 +65,7 @@ class ModelOptions:
     call_seconds: float = 600.0
     source: Path | None = None
     study: str | None = None
+    made: tuple[list[Client], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def make_model_proposer(
 ) -> ModelProposer:
     place, context = ground.place, digest(dict(ground.context))
     is_folder = name == "command"
-    clients, secrets = make_agent(ground, options) if is_folder else make_clients(options)
+    clients, secrets = make_agent(ground, options) if is_folder else options.made or make_clients(options)
     calls = Calls(
         place.ledger,
         place.objects,

@@ -68,5 +68,21 @@ def _targets(targets: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _sum_up(answer: Mapping[str, Any]) -> str:
-    kept = sum(target["kept"] is not None for target in answer["targets"].values())
-    return f"{kept} of {len(answer['targets'])} targets have a kernel of this campaign. Spans and their parts overlap."
+    targets, cost = answer["targets"].values(), answer["cost"]
+    kept = sum(target["kept"] is not None for target in targets)
+    seeds = sum(target["seeds"] is not None for target in targets)
+    unsettled = [name for name, target in answer["targets"].items() if target["seeds"] and not target["is_settled"]]
+    text = (
+        f"{kept} of {len(targets)} targets have a kernel of this campaign; of {seeds} a seed was accepted as given. "
+        f"Spans and their parts overlap."
+    )
+    if unsettled:
+        names = ", ".join(unsettled)
+        text += f"\nNot judged again, for want of time or because a span or its parts save more: {names}."
+    if cost["seconds_per_us"] is not None:
+        text += f"\nThe kernels kept save {cost['saved_us'] / 1000:.1f} ms of a step: {cost['seconds_per_us']:.4f} s"
+        money = "price not known" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
+        text += f" of search a microsecond; {cost['calls']} calls of a model, {money}" if cost["calls"] else ""
+        text += f", {cost['usd_per_us']:.7f} USD a microsecond" if cost["calls"] and cost["usd_per_us"] else ""
+        text += "."
+    return text

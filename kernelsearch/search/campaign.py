@@ -27,29 +27,36 @@ KIND = "campaign"
 CONFIRMATION = 1.6
 Ending = Literal["budget", "exhausted", "interrupted"]
 IsEnough = Callable[[Sequence[Trial]], bool]
+Spending = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Visited:
-    """What a visit came to: all trials of its target in order, and those that may be judged again."""
+    """What a visit came to: all trials of its target in order, and those that may be judged again.
+
+    `spending`: what calls of a model for this target came to in all, where its proposer made some.
+    """
 
     trials: tuple[Trial, ...]
     is_exhausted: bool
     is_interrupted: bool
     finalists: tuple[Finalist, ...] = ()
+    spending: Spending | None = None
 
 
 @dataclass(frozen=True)
 class Visit:
     """A visit about to begin: `seconds` are left in all; it should end when `is_enough` says so.
 
-    A speedup below `least` is of no use: kernels for the parts of this span save more.
+    A speedup below `least` is of no use: kernels for the parts of this span save more. `elsewhere` is what calls for
+    the other targets came to.
     """
 
     standing: Standing
     is_enough: IsEnough
     seconds: float
     least: float | None = None
+    elsewhere: tuple[Spending, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class CampaignResult:
     campaign: str
     standings: tuple[Standing, ...]
     kept: Mapping[str, Mapping[str, Any] | None]
+    spending: Mapping[str, Spending]
     seconds: float
     reason: Ending
     is_resumed: bool
@@ -102,11 +110,12 @@ def run_campaign(
     if reason != "interrupted":
         ledger.append(KIND, {"campaign": campaign.id, "event": "end", "reason": reason, "seconds": campaign.spent})
     found = tuple(campaign.standings.values())
-    return CampaignResult(campaign.id, found, campaign.kept, campaign.spent, reason, campaign.is_resumed)
+    answer = campaign.kept, campaign.spending, campaign.spent
+    return CampaignResult(campaign.id, found, *answer, reason, campaign.is_resumed)
 
 
 class _Campaign:
-    """One run. `standings`, `finalists`, `kept` and `spent` grow from what the ledger holds."""
+    """One run. `standings`, `finalists`, `kept`, `spending` and `spent` grow from what the ledger holds."""
 
     def __init__(
         self,
@@ -120,6 +129,7 @@ class _Campaign:
         self.standings = {standing.target: standing for standing in standings}
         self.finalists: dict[str, tuple[Finalist, ...]] = {}
         self.kept: dict[str, Mapping[str, Any] | None] = {}
+        self.spending: dict[str, Spending] = {}
         self.spent = 0.0
         wanted = digest(dict(settings))
         start = _open_start(ledger, wanted)
@@ -142,6 +152,8 @@ class _Campaign:
                 self.spent += line.body["seconds"]
                 if line.body["event"] == "left":
                     self.finalists[standing.target] = tuple(Finalist(**value) for value in line.body["finalists"])
+                    if line.body["spending"] is not None:
+                        self.spending[standing.target] = line.body["spending"]
                 else:
                     self.kept[standing.target] = line.body["kept"]
         if begun is not None:
@@ -194,9 +206,12 @@ class _Campaign:
             return rival is None or is_to_be_left(follow(standing, trials), rival)
 
         try:
-            visited = self.work.visit(Visit(standing, is_enough, seconds, least))
+            elsewhere = tuple(spent for name, spent in self.spending.items() if name != standing.target)
+            visited = self.work.visit(Visit(standing, is_enough, seconds, least, elsewhere))
             after = replace(follow(standing, visited.trials), is_exhausted=visited.is_exhausted)
             self.finalists[standing.target] = visited.finalists
+            if visited.spending is not None:
+                self.spending[standing.target] = visited.spending
         except Infrastructure as failure:
             error, after = str(failure), replace(standing, failures=standing.failures + 1)
             self.work.on_failure(after, error)
@@ -206,7 +221,8 @@ class _Campaign:
         # A first round that was cut short is made again.
         visits = after.visits + (not visited.is_interrupted)
         after = replace(after, visits=visits, seconds=standing.seconds + took)
-        self._record("left", after, took, error, "finalists", [f.as_json() for f in self._finalists_of(after)])
+        finalists = [finalist.as_json() for finalist in self._finalists_of(after)]
+        self._record("left", after, took, error, finalists=finalists, spending=self.spending.get(after.target))
         return visited.is_interrupted
 
     def _settle(self, standing: Standing) -> None:
@@ -222,15 +238,15 @@ class _Campaign:
         # What was refused saves nothing: a span gives way to its parts.
         best = None if kept is None else standing.best
         after = replace(standing, best=best, seconds=standing.seconds + took)
-        self._record("settled", after, took, error, "kept", kept)
+        self._record("settled", after, took, error, kept=kept)
 
     def _finalists_of(self, standing: Standing) -> tuple[Finalist, ...]:
         return self.finalists.get(standing.target, ())
 
-    def _record(self, event: str, after: Standing, took: float, error: str | None, name: str, value: Any) -> None:
+    def _record(self, event: str, after: Standing, took: float, error: str | None, **more: Any) -> None:
         self.standings[after.target] = after
         self.spent += took
-        body = {"campaign": self.id, "event": event, "seconds": took, "error": error, name: value}
+        body = {"campaign": self.id, "event": event, "seconds": took, "error": error, **more}
         self.ledger.append(KIND, {**body, "standing": after.as_json()})
 
     def _nothing_left(self) -> Ending:

@@ -9,7 +9,8 @@ from kernelsearch.cli.app import app
 from tests.search.llm.server import serve
 
 QUOTE = "An RMS-norm in one pass gives a 1.4x speedup over two."
-IDEA = {"text": "prefetch the following token while its predecessor is scaled", "target": "mix_norm", "predicts": "1.2x", "passage": 2}
+TEXT = "prefetch the following token while its predecessor is scaled"
+IDEA = {"text": TEXT, "target": "mix_norm", "predicts": "1.2x", "passage": 2}
 REPLY = json.dumps([{**IDEA, "quote": QUOTE}, {**IDEA, "quote": "A sentence that stands nowhere in the notes."}])
 
 
