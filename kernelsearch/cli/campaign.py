@@ -180,6 +180,7 @@ class _Campaign:
                     on_event=progress,
                     is_enough=lambda trials: len(trials) >= len(starts) and visit.is_enough(trials),
                     least=visit.least,
+                    prepare=judge.prepare if request.proposer in SEARCHES else None,
                 )
         finally:
             judge.close()

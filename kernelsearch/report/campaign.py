@@ -80,9 +80,11 @@ def _sum_up(answer: Mapping[str, Any]) -> str:
         names = ", ".join(unsettled)
         text += f"\nNot judged again, for want of time or because a span or its parts save more: {names}."
     if cost["seconds_per_us"] is not None:
-        text += f"\nThe kernels kept save {cost['saved_us'] / 1000:.1f} ms of a step: {cost['seconds_per_us']:.4f} s"
-        money = "price not known" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
-        text += f" of search a microsecond; {cost['calls']} calls of a model, {money}" if cost["calls"] else ""
-        text += f", {cost['usd_per_us']:.7f} USD a microsecond" if cost["calls"] and cost["usd_per_us"] else ""
+        saved = f"{cost['saved_us'] / 1000:.1f} ms of a step"
+        text += f"\nThe kernels kept save {saved}: {cost['seconds_per_us']:.4f} s of search a microsecond"
+        if cost["calls"]:
+            money = "price not known" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
+            each = f", {cost['usd_per_us']:.7f} a microsecond" if cost["usd_per_us"] else ""
+            text += f"; {cost['calls']} calls of a model, {money}{each}"
         text += "."
     return text

@@ -24,6 +24,7 @@ from kernelsearch.sandbox.integrity import question_the_figures
 from kernelsearch.sandbox.languages import Language, language_of, watched
 from kernelsearch.sandbox.layout import bytes_needed, lay_out
 from kernelsearch.sandbox.turn import own_turn
+from kernelsearch.sandbox.workshop import Workshop
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Gate, Measurement, Resources, Status, Verdict
@@ -86,6 +87,16 @@ class Judge:
     def opponent(self) -> BaselineProcess:
         """The baseline's process: started at first use, kept for the next candidate, ended with the judge."""
         return BaselineProcess(self.threads)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where builds are made ahead."""
+        return Workshop()
+
+    def prepare(self, candidate: Candidate) -> None:
+        """A candidate that will probably be judged next: it is built when a core is idle and nobody is timed."""
+        build = language_of(candidate).build
+        self.workshop.add(lambda: build(self.folder.target, candidate, self.dtype, self.cache_dir))
 
     def close(self) -> None:
         """Ends what the judge keeps between candidates; it starts again when needed."""
@@ -174,7 +185,8 @@ class _Trial:
     def _verify(self) -> None:
         folder, dtype, rng = self._folder, self._judge.dtype, self._rng
         self._gate("contract", self._check_contract)
-        self._gate("build", self._build)
+        with self._judge.workshop.open():
+            self._gate("build", self._build)
         self._gate("lint", self._lint)
         if self._language.ahead is not None:
             self._gate("compile ahead", self._compile_ahead)
@@ -185,9 +197,11 @@ class _Trial:
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
             if self._to_beat is not None and not self._language.untimed:
                 self._gate("first look", self._look)
-            self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
-            self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
-            self._gate("search", lambda: self._search(run))
+            self._build_watched_ahead()
+            with self._judge.workshop.open():
+                self._gate("properties", lambda: gates.properties(folder, run, dtype, rng))
+                self._gate("ladder", lambda: gates.ladder(folder, run, dtype, rng, self._domain))
+                self._gate("search", lambda: self._search(run))
             with self._execution(SMALL_REGION_BYTES) as fresh:
                 others: dict[str, Run] = {
                     "with its backward in another process": Relay(run, fresh),
@@ -286,6 +300,13 @@ class _Trial:
         gates.search_counterexample(
             folder, run, dtype, rng, self._domain, examples=care.examples, budget_s=care.search_s
         )
+
+    def _build_watched_ahead(self) -> None:
+        """Another build of the same source, for the gate on memory."""
+        language, judge = watched(self._candidate), self._judge
+        if language is not None and "memory" not in judge.without:
+            target, artifact = self._folder.target, language.artifact
+            judge.workshop.add(lambda: artifact(target, self._candidate, judge.dtype, judge.cache_dir))
 
     def _watch_memory(self) -> None:
         judge, language = self._judge, watched(self._candidate)

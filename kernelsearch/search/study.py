@@ -6,6 +6,7 @@ and gets the recorded answers, until it reaches the point where it died. A verdi
 contract, dtype, workloads, environment and harness it was judged with).
 """
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,6 +35,7 @@ def run_study(
     clock: Callable[[], float] = time.monotonic,
     is_enough: Callable[[Sequence[Trial]], bool] = lambda trials: False,
     least: float | None = None,
+    prepare: Callable[[Candidate], None] | None = None,
 ) -> StudyResult:
     """Search until the budget is spent, every proposer is out of candidates, or Ctrl-C; the result stands in any case.
 
@@ -41,11 +43,13 @@ def run_study(
 
     `evaluate` is told the lower end of the best accepted speedup so far, or `least` where that is more, and may leave
     what is below unproven (SLOWER).
+    `prepare` is told, before a candidate is judged, which one a single proposer would ask for next if this one brought
+    nothing new. The proposer itself is not asked: a copy of it is, so that a study repeats with or without it.
     A trial with status INFRASTRUCTURE is recorded, but its candidate counts as not judged: it is judged again when it
     is proposed again. Raises Infrastructure after FAILURES_IN_A_ROW of them; then, and on any other error, the record
     of the study ends as "failed".
     """
-    study = _Study(proposers, evaluate, ledger, objects, on_event, clock, least)
+    study = _Study(proposers, evaluate, ledger, objects, on_event, clock, least, prepare)
     study.open(context, budget)
     reason: Reason = "failed"
     try:
@@ -69,6 +73,7 @@ class _Study:
         on_event: Callable[[Event], None],
         clock: Callable[[], float],
         least: float | None,
+        prepare: Callable[[Candidate], None] | None,
     ) -> None:
         self.proposers = tuple(proposers)
         self.evaluate = evaluate
@@ -76,7 +81,7 @@ class _Study:
         self.objects = objects
         self.on_event = on_event
         self.clock = clock
-        self.least = least
+        self.least, self.prepare = least, prepare
         self.trials: list[Trial] = []
         self.best: Trial | None = None
         self.failures = 0
@@ -115,6 +120,7 @@ class _Study:
         verdict = recorded_verdict(self.ledger, candidate.digest, self.context, to_beat)
         is_cached = verdict is not None
         if verdict is None:
+            self.look_ahead(proposer, candidate)
             verdict = self.evaluate(candidate, to_beat)
             self.log(proposer, candidate, verdict)
         trial = Trial(candidate, verdict, proposer.name, is_cached)
@@ -123,6 +129,17 @@ class _Study:
         proposer.tell(trial)
         self.on_event(TrialJudged(number, trial, self.best, self.seconds))
         self.count_failure(verdict)
+
+    def look_ahead(self, proposer: Proposer, candidate: Candidate) -> None:
+        if self.prepare is None or len(self.proposers) > 1:
+            return
+        copied = copy.deepcopy(proposer)
+        where = candidate.target, candidate.digest, candidate.language, ""
+        trial = Trial(candidate, Verdict(*where, Status.SLOWER, "a guess", 0.0, accepted=False), proposer.name, False)
+        copied.tell(trial)
+        following = copied.ask([*self.trials, trial])
+        if following is not None:
+            self.prepare(following)
 
     def log(self, proposer: Proposer, candidate: Candidate, verdict: Verdict) -> None:
         source = self.objects.put(candidate.source)

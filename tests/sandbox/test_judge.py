@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kernelsearch.build import cpp
 from tests.sandbox.candidates import HONEST, REORDERED, SYSTEM_CALLS, WRONG, with_system_call
 
 
@@ -107,3 +108,11 @@ def test_the_seed_in_the_folder_passes_in_both_dtypes(judge, folder, candidate):
     seed = candidate(folder.seeds("cpp")["plain"])
     assert judge.judge(seed).passed
     assert replace(judge, dtype="bfloat16", workloads=folder.workloads("tiny", "bfloat16")).judge(seed).passed
+
+
+def test_what_comes_next_is_built_while_this_one_is_judged(judge, candidate, monkeypatch):
+    coming = candidate(HONEST + "\n// another source\n")
+    judge.prepare(coming)
+    judge.judge(candidate(HONEST + "\n// not built before\n"))
+    monkeypatch.setattr(cpp, "_compile", None)
+    assert cpp.build(judge.folder.target, coming, judge.dtype, judge.cache_dir).path.is_file()

@@ -16,10 +16,12 @@ from kernelsearch.errors import Infrastructure
 from kernelsearch.ledger import Ledger, Objects, read_lines
 from kernelsearch.search import (
     Budget,
+    EvolveProposer,
     FileProposer,
     RandomProposer,
     StudyEnded,
     StudyResult,
+    SurrogateProposer,
     SweepProposer,
     Trial,
     TrialJudged,
@@ -271,3 +273,34 @@ def test_two_proposers_of_one_name_are_refused(tmp_path):
             budget=Budget(),
             objects=Objects(tmp_path),
         )
+
+
+def alone(folder: Path, make, evaluate, prepare=None) -> list[str]:
+    """One proposer by itself; the digests in the order of asking."""
+    ledger, objects = Ledger(folder / "ledger.jsonl"), Objects(folder / "objects")
+    more = {"context": CONTEXT, "budget": SOME, "objects": objects, "prepare": prepare}
+    return digests(run_study([make(SEEDS, 0)], evaluate, ledger, **more))
+
+
+def fail_all(candidate: Candidate, to_beat: float | None):
+    return replace(make_verdict(candidate, 1.5), status=Status.SLOWER, accepted=False)
+
+
+@pytest.mark.parametrize("make", [SweepProposer, EvolveProposer, SurrogateProposer, RandomProposer])
+def test_looking_ahead_changes_nothing_of_a_study(tmp_path, make):
+    told: list[str] = []
+    with_it = alone(tmp_path / "a", make, Judge(hill), lambda candidate: told.append(candidate.digest))
+    assert with_it == alone(tmp_path / "b", make, Judge(hill)) and len(told) >= 15
+
+
+def test_where_trials_bring_nothing_new_the_next_one_is_foreseen(tmp_path):
+    told: list[str] = []
+    asked = alone(tmp_path, RandomProposer, fail_all, lambda candidate: told.append(candidate.digest))
+    assert told[: len(asked) - 1] == asked[1:]
+
+
+def test_what_is_on_record_is_not_prepared_for(tmp_path):
+    alone(tmp_path, SweepProposer, Judge(hill))
+    told: list[str] = []
+    alone(tmp_path, SweepProposer, Judge(hill), lambda candidate: told.append(candidate.digest))
+    assert told == []
