@@ -78,20 +78,18 @@ def measure_modes(
             firsts[trainer.name].add_chunk(*trainer.step(first_steps))
             on_progress(trainer.name, first_steps)
 
-        def make_round(taking_part: list[Trainer], most: int) -> None:
+        def make_round(taking_part: list[Trainer], count: int) -> None:
             for trainer in order.sample(taking_part, len(taking_part)):
-                tracks[trainer.name].add_chunk(*trainer.step(min(CHUNK_STEPS, most)))
+                tracks[trainer.name].add_chunk(*trainer.step(count))
                 on_progress(trainer.name, first_steps + tracks[trainer.name].steps)
 
         while (done := tracks[trainers[0].name].steps) < steps:
-            make_round(trainers, steps - done)
+            make_round(trainers, min(CHUNK_STEPS, steps - done))
         if precision is not None:
             pair = [trainer for trainer in trainers if trainer.name in (trainers[0].name, precision.mode)]
-            started = time.monotonic()
-            while (
-                time.monotonic() - started < precision.seconds and _half_width(tracks, precision) > precision.half_width
-            ):
-                make_round(pair, CHUNK_STEPS)
+            end = time.monotonic() + precision.seconds
+            while time.monotonic() < end and _half_width(tracks, precision) > precision.half_width:
+                make_round(pair, 1)  # what varies slowly, such as a neighbour's load, is then the same for both
         peaks = {trainer.name: trainer.peak_bytes() for trainer in trainers}
     baseline = tracks[trainers[0].name]
     return tuple(_mode(name, firsts[name], track, baseline, peaks[name]) for name, track in tracks.items())
