@@ -21,6 +21,7 @@ from kernelsearch.search import StudyResult, best_of
 from kernelsearch.spec import Candidate, TargetFolder, Verdict
 
 FIRST_STEPS = 3
+TELL_EVERY = 10
 TIMEOUT_S = 1800.0
 # To see a difference of 1%. A step of d4 takes 0.9 s and varies by some 5% (AMD EPYC, 2026-11-23).
 PRECISION = Precision("kernels", half_width=0.005, seconds=300.0)
@@ -100,12 +101,17 @@ def measure_step(
         "kernels": {"ops": {"factory": FACTORY, "argument": ops_argument(place, kernels, dtype)}},
     }
     console, command = open_console(stderr=True), trainer_command("worker")
+
+    def tell(name: str, number: int) -> None:
+        if number <= FIRST_STEPS or number % TELL_EVERY == 0:
+            console.print(f"{name} step {number}", markup=False)
+
     found = measure_modes(
         {name: Contender(command, init | what) for name, what in modes.items()},
         steps=steps,
         first_steps=FIRST_STEPS,
         timeout_s=TIMEOUT_S,
-        on_progress=lambda name, number: console.print(f"{name} step {number}", markup=False),
+        on_progress=tell,
         precision=PRECISION,
     )
     return {
