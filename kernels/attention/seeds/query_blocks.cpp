@@ -122,10 +122,10 @@ inline int64_t first_key(int64_t query, int64_t window) { return query - std::mi
 
 // Of a tile of keys, which rows each vector of queries sees: neither bound falls from one vector to the next.
 struct Band {
-    int64_t vectors, count, low[QUERY_VECTORS], high[QUERY_VECTORS];
+    int64_t keys, vectors, count, low[QUERY_VECTORS], high[QUERY_VECTORS];
 
     Band(int64_t key, int64_t keys, int64_t query, int64_t count, int64_t window)
-        : vectors((count + LANES - 1) / LANES), count(count) {
+        : keys(keys), vectors(BAND_whole ? QUERY_VECTORS : (count + LANES - 1) / LANES), count(count) {
         for (int64_t v = 0; v < vectors; v++) {
             const int64_t first = query + v * LANES;
             low[v] = BAND_trimmed ? std::clamp<int64_t>(first_key(first, window) - key, 0, keys) : 0;
@@ -136,6 +136,7 @@ struct Band {
     // f(first row, rows, first vector, vectors) for each range of rows that the same vectors see.
     template <class F>
     void for_rows(const F& f) const {
+        if (BAND_whole) return f(0, keys, 0, vectors);
         for (int64_t row = low[0], left = 0; left < vectors;) {
             if (high[left] <= row) {
                 left++;
@@ -153,6 +154,7 @@ struct Band {
     // f(first query, queries, first row, end of rows) for each range of queries that see the same rows.
     template <class F>
     void for_queries(const F& f) const {
+        if (BAND_whole) return f(0, count, 0, keys);
         for (int64_t v = 0; v < vectors;) {
             int64_t next = v + 1;
             while (next < vectors && low[next] == low[v] && high[next] == high[v]) next++;
