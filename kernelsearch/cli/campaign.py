@@ -66,6 +66,8 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     seconds = parse_seconds(request.budget, "budget")
     if request.proposer not in (*SEARCHES, *WRITERS):
         raise UsageError(f"proposer={request.proposer!r}: with --all choose from {', '.join((*SEARCHES, *WRITERS))}")
+    if request.proposer == "llm":  # now: a key is taken out of the environment once
+        request = replace(request, model=replace(request.model, made=make_clients(request.model)))
     described = describe_config(request.config)
     place = open_workplace(request.threads)
     folders = [f for f in place.folders() if _has_group(f, request.config, request.dtype) and f.seeds(request.language)]
@@ -76,8 +78,6 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     if shares is None:
         console.print(f"measuring where a step of {request.config} spends its time", markup=False)
         shares = measure_shares(place, request.config, request.dtype)
-    if request.proposer == "llm":  # now: a key is taken out of the environment once
-        request = replace(request, model=replace(request.model, made=make_clients(request.model)))
     campaign = _Campaign(request, place, {f.target.name: f for f in folders}, console)
     work = Work(
         campaign.visit,
