@@ -5,15 +5,15 @@
 A call inside the kernel's verified domain runs the kernel, any other runs the target's baseline and is counted by its
 reason. The trap is silence: a kernel that never launched would still look like a win, so launches are counted as well.
 
-One call costs 16 CPU microseconds forward, 98 forward and backward (three inputs, two outputs), 10 in place, kernel of
-four elements included; F.rms_norm costs 10 and 85. Through the dispatcher the same calls take 1.54, 1.31 and 1.19 times
-as long (quartiles 1.52-1.58, 1.27-1.35, 1.15-1.24), hence `Operators.choose`. Measured by
-`python -m tests.dispatch.overhead` on one core of a shared AMD EPYC, torch 2.13.0, 2026-11-23.
+One call costs 11 CPU microseconds forward, 70 forward and backward (three inputs, two outputs), 7 in place, kernel of
+four elements included; F.rms_norm costs 10 and 85. Through the dispatcher, backward too, the same calls take 2.1, 1.7
+and 1.9 times as long, hence `_shortcut`. Measured by `python -m tests.dispatch.overhead` on one core of a shared AMD
+EPYC, torch 2.13.0, 2026-11-23: the least seen, as others were at work.
 """
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from kernelsearch.build import cpp
+from kernelsearch.dispatch.call import REMEMBERED_SHAPES, Plan, Shapes, forward_call, is_observed, plain_shapes
 from kernelsearch.dispatch.domain import shape_refusal, tensor_refusal, tensor_rules
 from kernelsearch.dispatch.fingerprint import fingerprint
-from kernelsearch.dispatch.operators import REMEMBERED_SHAPES, Launches, Operators, forward_call, register
+from kernelsearch.dispatch.operators import Launches, Operators, register
 from kernelsearch.dispatch.shadow import Shadow, Watched
 from kernelsearch.dispatch.store import Accepted, Store
 from kernelsearch.errors import BuildError, OutsideDomain
@@ -166,7 +167,7 @@ def _bind_entry(
 def _guarded(
     folder: TargetFolder, accepted: Accepted, entry: Entry, operators: Operators, watched: Watched | None
 ) -> Callable[..., Any]:
-    """The operator behind its guards: contiguous copies where needed, no saved tensors in the result.
+    """The kernel behind its guards: contiguous copies where needed, no saved tensors in the result.
 
     Raises OutsideDomain before anything has been written.
     """
@@ -175,10 +176,11 @@ def _guarded(
     domain = accepted.verdict.domain[entry.name]
     refuse_shapes = shape_refusal(entry, call, domain, folder.target.constraints)
     remembered = functools.lru_cache(maxsize=REMEMBERED_SHAPES)(refuse_shapes)
+    find_plan = _shortcut(entry, operators, refuse_shapes, accepted.device)
     names, n_outputs = tuple(p.name for p in entry.parameters), len(entry.outputs)
     is_compiling = torch.compiler.is_compiling
 
-    def kernel(*tensors: Tensor, **parameters: int | float) -> Any:
+    def admit(tensors: Sequence[Tensor]) -> list[Tensor]:
         reason = refuse_tensors(tensors)
         if reason is None:
             shapes = tuple([tensor.shape for tensor in tensors])
@@ -187,8 +189,17 @@ def _guarded(
             reason = STOPPED
         if reason is not None:
             raise OutsideDomain(reason)
-        dense = [tensor.contiguous() for tensor in tensors]
-        result = operators.choose(dense)(*dense, *[parameters[name] for name in names])
+        return [tensor.contiguous() for tensor in tensors]
+
+    def kernel(*tensors: Tensor, **parameters: int | float) -> Any:
+        numbers = [parameters[name] for name in names]
+        plan = None if is_compiling() else find_plan(tensors)
+        if plan is not None and (watched is None or not watched.is_stopped):
+            result = operators.launch(plan, tensors, numbers)
+        else:
+            dense = admit(tensors)
+            plan = None if is_compiling() else find_plan(dense)
+            result = operators.forward(*dense, *numbers) if plan is None else operators.launch(plan, dense, numbers)
         if n_outputs == 0:
             return None
         if not isinstance(result, tuple):
@@ -196,6 +207,34 @@ def _guarded(
         return result[0] if n_outputs == 1 else result[:n_outputs]
 
     return kernel
+
+
+def _shortcut(
+    entry: Entry, operators: Operators, refuse_shapes: Callable[[Shapes], str | None], device: str
+) -> Callable[[Sequence[Tensor]], Plan | None]:
+    """A function from a call's tensors to the plan of the direct way, or None where the call must take the long one.
+
+    The plan is that of shapes inside the domain: whoever holds one has nothing left to ask about them.
+    """
+    routine = operators.routine
+    shapes_of = plain_shapes(routine.call, device)
+    constant = [i for i, tensor in enumerate(entry.inputs) if tensor.name not in entry.gradients]
+
+    @functools.lru_cache(maxsize=REMEMBERED_SHAPES)
+    def plan_inside_domain(shapes: Shapes) -> Plan | None:
+        return routine.plan(shapes) if refuse_shapes(shapes) is None else None
+
+    def find_plan(tensors: Sequence[Tensor]) -> Plan | None:
+        shapes = None if is_observed() else shapes_of(tensors)
+        if shapes is None:
+            return None
+        if torch.is_grad_enabled():
+            for index in constant:
+                if tensors[index].requires_grad:
+                    return None
+        return plan_inside_domain(shapes)
+
+    return find_plan
 
 
 def _with_fallback(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernelsearch.dispatch.operators import Call, Shapes
+from kernelsearch.dispatch.call import Call, Shapes
 from kernelsearch.errors import ContractError
 from kernelsearch.spec import Axis, Entry
 

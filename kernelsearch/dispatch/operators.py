@@ -3,35 +3,42 @@
     kernelsearch::<entry>_<dtype>_<digest8>(inputs, parameters) -> (outputs, saved tensors)
     kernelsearch::<entry>_<dtype>_<digest8>_backward(inputs, outputs, saved, output gradients, parameters) -> gradients
 
-`Library.define` and `impl` rather than `custom_op`, which costs three times as much per call. The trap is that anyone
-can call an operator with anything: it checks dtype, layout and shapes itself before it hands out addresses.
+`Library.define` and `impl` rather than `custom_op`, which costs three times as much per call; and `Operators.launch`
+for a call that nothing watches, which passes the dispatcher by, forward and backward.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter as TensorParameter
 
 from kernelsearch.build.abi import backward_function, forward_function
+from kernelsearch.dispatch.call import (
+    Call,
+    Plan,
+    Routine,
+    as_result,
+    backward_call,
+    forward_call,
+    is_observed,
+    make_routine,
+    plain_shapes,
+)
 from kernelsearch.dispatch.native import load_function
 from kernelsearch.errors import ContractError
-from kernelsearch.spec import Entry, Parameter, TensorSpec
+from kernelsearch.spec import Entry, TensorSpec
 
 NAMESPACE = "kernelsearch"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64}
-SCHEMA_TYPES = {"int64": "SymInt", "float": "float"}
-REMEMBERED_SHAPES = 256
 
-Shapes = tuple[Sequence[int], ...]
-Sizes = list[int]
 # Given whether it is a backward and its arguments, before the call: what to do with the results, or None.
 Watch = Callable[[bool, tuple[Any, ...]], Callable[[list[Tensor]], None] | None]
+# A forward of plain tensors, numbers and the plan at the end: its results, attached to the graph.
+Record = Callable[..., Any]
 
 
 @dataclass
@@ -47,76 +54,25 @@ class Launches:
 
 
 @dataclass(frozen=True)
-class Call:
-    """What one C function reads, makes and changes in place; `dtype` is what "scalar" stands for."""
-
-    reads: tuple[TensorSpec, ...]
-    makes: tuple[TensorSpec, ...]
-    updates: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
-    axes: tuple[str, ...]
-    dtype: str
-
-    def torch_dtype(self, spec: TensorSpec) -> torch.dtype:
-        return DTYPES[spec.element(self.dtype)]
-
-    def schema(self) -> str:
-        """Arguments and results in the notation of torch.library, without the name."""
-        marks = itertools.cycle("abcdefgh")
-        tensors = [f"Tensor({next(marks)}!)" if t.name in self.updates else "Tensor" for t in self.reads]
-        arguments = [f"{kind} {t.name}" for kind, t in zip(tensors, self.reads, strict=True)]
-        arguments += [f"{SCHEMA_TYPES[p.kind]} {p.name}" for p in self.parameters]
-        return f"({', '.join(arguments)}) -> ({', '.join('Tensor' for _ in self.makes)})"
-
-    def axis_sources(self) -> tuple[tuple[int, int], ...]:
-        """For each axis, a tensor that is read and the dimension of it that has this extent."""
-        places: dict[str, tuple[int, int]] = {}
-        for index, tensor in enumerate(self.reads):
-            for dimension, axis in enumerate(tensor.axes):
-                places.setdefault(axis, (index, dimension))
-        missing = [axis for axis in self.axes if axis not in places]
-        if missing:
-            raise ContractError(f"axes={missing}: no input has them, so a call cannot tell their extents")
-        return tuple(places[axis] for axis in self.axes)
-
-
-@dataclass(frozen=True)
 class Operators:
-    """The registered operator of one kernel and entry, and two shorter ways to the same C functions.
+    """The registered operator of one kernel and entry, and a shorter way to the same C functions.
 
-    `run` and `record` (with autograd) skip the dispatcher, for a call that nothing else watches; `library` keeps the
-    registration alive.
+    `record` is None for an entry without a backward; `library` keeps the registration alive.
     """
 
     forward: Callable[..., Any]
-    run: Callable[..., Any]
-    record: Callable[..., Any]
+    routine: Routine
+    record: Record | None
     launches: Launches
     library: torch.library.Library
 
-    def choose(self, tensors: Sequence[Tensor]) -> Callable[..., Any]:
-        """The shortest way for these tensors: the operator where a tracer, mode, profiler or subclass must see it."""
-        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
-            return self.forward
-        needs_gradient = False
-        for tensor in tensors:
-            if type(tensor) is not Tensor and type(tensor) is not TensorParameter:
-                return self.forward
-            needs_gradient = needs_gradient or tensor.requires_grad
-        if torch._C._autograd._profiler_enabled():
-            return self.forward
-        return self.record if needs_gradient and torch.is_grad_enabled() else self.run
-
-
-def forward_call(entry: Entry, saved: tuple[TensorSpec, ...], dtype: str) -> Call:
-    axes = tuple(axis.name for axis in entry.axes)
-    return Call(entry.inputs, (*entry.outputs, *saved), entry.updates, entry.parameters, axes, dtype)
-
-
-def backward_call(entry: Entry, saved: tuple[TensorSpec, ...], dtype: str) -> Call:
-    axes = tuple(axis.name for axis in entry.axes)
-    reads = (*entry.inputs, *entry.outputs, *saved, *entry.output_gradients())
-    return Call(reads, entry.input_gradients(), (), entry.parameters, axes, dtype)
+    def launch(self, plan: Plan, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
+        """The results of plain tensors with this plan, when nothing is observed; with autograd where it is wanted."""
+        if self.record is not None and torch.is_grad_enabled():
+            for tensor in tensors:
+                if tensor.requires_grad:
+                    return self.record(*tensors, *numbers, plan)
+        return as_result(self.routine.launch(plan, tensors, numbers))
 
 
 @cache
@@ -130,26 +86,26 @@ def register(
     launches = Launches()
     name = _free_name(f"{entry.name}_{dtype}_{digest[:8]}")
 
-    def observe_forward(arguments: tuple[Any, ...]) -> Any:
+    def observe_forward(tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
         launches.forward += 1
-        return None if launches.watch is None else launches.watch(False, arguments)
+        return None if launches.watch is None else launches.watch(False, (*tensors, *numbers))
 
-    def observe_backward(arguments: tuple[Any, ...]) -> Any:
+    def observe_backward(tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
         launches.backward += 1
-        return None if launches.watch is None else launches.watch(True, arguments)
+        return None if launches.watch is None else launches.watch(True, (*tensors, *numbers))
 
-    call = forward_call(entry, saved, dtype)
     function = load_function(shared_object, forward_function(entry, saved))
-    run = _implementation(call, function, observe_forward)
-    forward = _define(library, name, call, run, device)
+    routine = make_routine(forward_call(entry, saved, dtype), function, observe_forward)
+    forward = _define(library, name, routine, device)
     if not entry.has_backward:
-        return Operators(forward, run, forward, launches, library)
-    call = backward_call(entry, saved, dtype)
+        return Operators(forward, routine, None, launches, library)
     function = load_function(shared_object, backward_function(entry, saved))
-    backward = _define(library, f"{name}_backward", call, _implementation(call, function, observe_backward), device)
+    back = make_routine(backward_call(entry, saved, dtype), function, observe_backward)
+    backward = _define(library, f"{name}_backward", back, device)
     keep, differentiate = _autograd_formula(entry, len(saved), backward)
     torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
-    return Operators(forward, run, _recorder(run, keep, differentiate), launches, library)
+    keep, differentiate = _autograd_formula(entry, len(saved), _shortest(back, backward, device))
+    return Operators(forward, routine, _recorder(routine, keep, differentiate), launches, library)
 
 
 def _free_name(wanted: str) -> str:
@@ -159,44 +115,12 @@ def _free_name(wanted: str) -> str:
     return next(name for name in names if not hasattr(taken, name))
 
 
-def _define(
-    library: torch.library.Library, name: str, call: Call, run: Callable[..., Any], device: str
-) -> Callable[..., Any]:
-    library.define(name + call.schema(), tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-    library.impl(name, run, device.upper())  # type: ignore[no-untyped-call]
-    torch.library.register_fake(f"{NAMESPACE}::{name}", _fake(call), lib=library)
+def _define(library: torch.library.Library, name: str, routine: Routine, device: str) -> Callable[..., Any]:
+    library.define(name + routine.call.schema(), tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    library.impl(name, routine.run, device.upper())  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"{NAMESPACE}::{name}", _fake(routine.call), lib=library)
     overload: Callable[..., Any] = getattr(getattr(torch.ops, NAMESPACE), name).default
     return overload
-
-
-def _implementation(
-    call: Call, function: Callable[..., None], observe: Callable[[tuple[Any, ...]], Any]
-) -> Callable[..., Any]:
-    """What the operator does on the device: check, allocate, count, call."""
-    n_tensors = len(call.reads)
-    dtypes = tuple(call.torch_dtype(t) for t in call.reads)
-    made_dtypes = tuple(call.torch_dtype(t) for t in call.makes)
-    updated = tuple(i for i, t in enumerate(call.reads) if t.name in call.updates)
-    plan = lru_cache(maxsize=REMEMBERED_SHAPES)(_planner(call))
-
-    def run(*arguments: Any) -> Any:
-        tensors = arguments[:n_tensors]
-        for tensor, dtype in zip(tensors, dtypes, strict=True):
-            if tensor.dtype is not dtype or not tensor.is_contiguous():
-                raise ValueError(f"kernelsearch operator {call.schema()}: give contiguous tensors of {dtypes}")
-        sizes, shapes = plan(tuple([t.shape for t in tensors]))
-        made = [tensors[0].new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, made_dtypes, strict=True)]
-        addresses = [t.data_ptr() for t in tensors]
-        addresses += [t.data_ptr() for t in made]
-        finish = observe(arguments)
-        function(*addresses, *sizes, *arguments[n_tensors:])
-        for index in updated:
-            torch.autograd.graph.increment_version(tensors[index])
-        if finish is not None:
-            finish(made)
-        return _result(made)
-
-    return run
 
 
 def _fake(call: Call) -> Callable[..., Any]:
@@ -210,54 +134,46 @@ def _fake(call: Call) -> Callable[..., Any]:
             arguments[0].new_empty(spec.shape(sizes), dtype=dtype)
             for spec, dtype in zip(call.makes, dtypes, strict=True)
         ]
-        return _result(made)
+        return as_result(made)
 
     return trace
 
 
-def _planner(call: Call) -> Callable[[Shapes], tuple[Sizes, list[tuple[int, ...]]]]:
-    """A function from the shapes read to the axes' sizes and the shapes to make; refuses shapes that disagree."""
-    sources = call.axis_sources()
+def _shortest(routine: Routine, operator: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """The C function for plain tensors when nothing is observed, else the operator.
 
-    def plan(shapes: Shapes) -> tuple[Sizes, list[tuple[int, ...]]]:
-        ranks = [len(shape) for shape in shapes]
-        if ranks != [len(t.axes) for t in call.reads]:
-            raise ValueError(f"shapes={shapes}: expected {[t.axes for t in call.reads]}")
-        sizes = [shapes[i][d] for i, d in sources]
-        bound = dict(zip(call.axes, sizes, strict=True))
-        for tensor, shape in zip(call.reads, shapes, strict=True):
-            if tuple(shape) != tensor.shape(bound):
-                raise ValueError(f"{tensor.name}: shape {tuple(shape)}, but the other tensors say {bound}")
-        return sizes, [t.shape(bound) for t in call.makes]
+    What the forward kept is checked again: a hook on saved tensors may give back something else than it was given.
+    """
+    shapes_of, n_tensors = plain_shapes(routine.call, device), len(routine.call.reads)
 
-    return plan
+    def backward(*arguments: Any) -> Any:
+        tensors = arguments[:n_tensors]
+        shapes = None if is_observed() else shapes_of(tensors)
+        if shapes is None:
+            return operator(*arguments)
+        return as_result(routine.launch(routine.plan(shapes), tensors, arguments[n_tensors:]))
 
-
-def _result(made: list[Tensor]) -> Any:
-    """What torch.library expects for no, one or several results."""
-    if len(made) > 1:
-        return tuple(made)
-    return made[0] if made else None
+    return backward
 
 
-def _recorder(
-    run: Callable[..., Any], keep: Callable[..., None], differentiate: Callable[..., Any]
-) -> Callable[..., Any]:
-    """`run` with the operator's own autograd formula, without the dispatcher."""
+def _recorder(routine: Routine, keep: Callable[..., None], differentiate: Callable[..., Any]) -> Record:
+    """The routine with the operator's own autograd formula, without the dispatcher."""
 
     class Recorded(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
-            made = run(*arguments)
-            keep(ctx, arguments, made)
+            n_tensors, plan = len(routine.call.reads), arguments[-1]
+            made = as_result(routine.launch(plan, arguments[:n_tensors], arguments[n_tensors:-1]))
+            keep(ctx, arguments[:-1], made)
             return made
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-            return differentiate(ctx, *gradients)
+            return (*differentiate(ctx, *gradients), None)
 
-    apply: Callable[..., Any] = Recorded.apply
-    return apply
+    # Function.apply is for calls inside functorch's transforms too, and takes 2 microseconds to rule them out.
+    record: Record = super(torch.autograd.Function, Recorded).apply
+    return record
 
 
 def _autograd_formula(

@@ -11,13 +11,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from kernelsearch.dispatch import bind as binding
 from kernelsearch.dispatch.bind import bind
-from kernelsearch.dispatch.operators import Operators
 from kernelsearch.dispatch.store import Store
 from tests.dispatch.sample import FOLDER, make_accepted
 
@@ -31,41 +33,40 @@ def call_us(function: Callable[[], object]) -> float:
     return (time.thread_time() - started) / CALLS * 1e6
 
 
-def through_dispatcher(function: Callable[[], object]) -> float:
-    """The same call with the shortcut taken away."""
-    original = Operators.choose
-    Operators.choose = lambda self, tensors: self.forward  # type: ignore[method-assign,assignment]
-    try:
-        return call_us(function)
-    finally:
-        Operators.choose = original  # type: ignore[method-assign]
-
-
-def make_cases() -> dict[str, Callable[[], float]]:
+def bind_sample() -> dict[str, Callable[..., object]]:
     state = Path(tempfile.mkdtemp())
     store = Store(state, state)
     store.add(make_accepted())
-    ops = bind([FOLDER], store, device="cpu", dtype="float32", admit=lambda a: False, cache_dir=state).ops
+    return bind([FOLDER], store, device="cpu", dtype="float32", admit=lambda a: False, cache_dir=state).ops
+
+
+def bind_without_shortcut() -> dict[str, Callable[..., object]]:
+    """The same calls through the dispatcher, backward too."""
+    original = binding._shortcut
+    binding._shortcut = lambda *arguments: lambda tensors: None  # type: ignore[assignment]
+    try:
+        return bind_sample()
+    finally:
+        binding._shortcut = original
+
+
+def both(blend: Callable[..., object], leaves: tuple[Tensor, Tensor], index: Tensor, upstream: Tensor) -> object:
+    return torch.autograd.grad(blend(*leaves, index, 2.0), leaves, (upstream, upstream))
+
+
+def make_cases() -> dict[str, Callable[[], float]]:
     x, y, index, ones = torch.ones(1, 4), torch.ones(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(1, 4)
     xg, yg = x.clone().requires_grad_(), y.clone().requires_grad_()
     p, g, m = torch.ones(4), torch.ones(4), torch.ones(4)
-
-    def forward() -> object:
-        return ops["blend"](x, y, index, 2.0)
-
-    def both() -> object:
-        return torch.autograd.grad(ops["blend"](xg, yg, index, 2.0), (xg, yg), (ones, ones))
-
-    def in_place() -> object:
-        return ops["nudge"](p, g, m, step=1, lr=0.0)
-
-    return {
-        "blend forward": lambda: call_us(forward),
-        "blend forward, dispatcher": lambda: through_dispatcher(forward),
-        "blend forward+backward": lambda: call_us(both),
-        "blend forward+backward, dispatcher": lambda: through_dispatcher(both),
-        "nudge in place": lambda: call_us(in_place),
-        "nudge in place, dispatcher": lambda: through_dispatcher(in_place),
+    cases = {}
+    for way, ops in (("", bind_sample()), (", dispatcher", bind_without_shortcut())):
+        blend, nudge = ops["blend"], ops["nudge"]
+        cases |= {
+            f"blend forward{way}": partial(call_us, partial(blend, x, y, index, 2.0)),
+            f"blend forward+backward{way}": partial(call_us, partial(both, blend, (xg, yg), index, ones)),
+            f"nudge in place{way}": partial(call_us, partial(nudge, p, g, m, step=1, lr=0.0)),
+        }
+    return cases | {
         "F.rms_norm": lambda: call_us(lambda: F.rms_norm(x, (4,))),
         "F.rms_norm forward+backward": lambda: call_us(
             lambda: torch.autograd.grad(F.rms_norm(xg, (4,)), xg, ones)

@@ -120,6 +120,36 @@ def test_a_dispatch_mode_sees_the_operator(blend: Callable):
     assert any(name.startswith("kernelsearch.blend_float32_") for name in seen)
 
 
+def test_a_dispatch_mode_around_the_backward_alone_sees_its_operator(blend: Callable):
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x, y = (t.requires_grad_() for t in pair())
+    total = blend(x, y, INDEX, SCALE)[0].sum()
+    with Watch():
+        total.backward()
+    assert any("_backward" in name for name in seen if name.startswith("kernelsearch.blend_float32_"))
+
+
+def test_a_kept_tensor_that_a_hook_gives_back_changed_is_refused(blend: Callable):
+    x, y = (t.requires_grad_() for t in pair())
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t.double()):
+        total = blend(x, y, INDEX, SCALE)[0].sum()
+        with pytest.raises(ValueError, match="give contiguous tensors"):
+            total.backward()
+
+
+def test_a_functional_transform_is_refused_before_memory_is_read(binding: Binding):
+    x, y = pair()
+    with pytest.raises(RuntimeError, match="functorch"):
+        torch.func.grad(lambda x: binding.ops["blend"](x, y, INDEX, SCALE)[0].sum())(x)
+    assert binding.report()["kernels"]["blend"]["launches"]["forward"] == 0
+
+
 def test_a_profiler_sees_the_operator(blend: Callable):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         blend(*pair(), INDEX, SCALE)
