@@ -1,10 +1,11 @@
-"""Training's call, in the contract's terms: rows of the last axis, a 0-dimensional float32 scalar."""
+"""Training's call, in the contract's terms: leading axes are rows, the scalar is 0-dimensional and float32."""
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
 def backout_norm(kernel: Callable[..., Tensor], x: Tensor, x_back: Tensor, backout_lambda: Tensor) -> Tensor:
-    rows = [tensor.reshape(-1, x.shape[-1]) for tensor in (x, x_back)]
-    return kernel(*rows, backout_lambda.float().reshape(())).view(x.shape)
+    is_ready = backout_lambda.dim() == 0 and backout_lambda.dtype is torch.float32
+    return kernel(x, x_back, backout_lambda if is_ready else backout_lambda.float().reshape(()))

@@ -1,4 +1,4 @@
-"""Training's look-up and token order, put in the contract's terms: flat tokens, rows in the shape of the tokens."""
+"""Training's look-up and token order, in the contract's terms: every axis of the tokens stands for the flat one."""
 
 from collections.abc import Callable
 
@@ -12,6 +12,4 @@ def token_order(kernel: Callable[..., Tensor], tokens: Tensor, vocab_size: int) 
 
 def embedding(kernel: Callable[..., Tensor], table: Tensor, tokens: Tensor, order: Tensor | None) -> Tensor:
     """Without an order the tokens are sorted here, which costs what the caller could have shared between tables."""
-    flat = tokens.reshape(-1)
-    rows = kernel(table, flat, torch.argsort(flat, stable=True) if order is None else order)
-    return rows.view(*tokens.shape, table.shape[1])
+    return kernel(table, tokens, torch.argsort(tokens.flatten(), stable=True) if order is None else order)

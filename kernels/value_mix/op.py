@@ -1,4 +1,4 @@
-"""Training's call, in the contract's terms: flat positions, float32 weights of the gate.
+"""Training's call, in the contract's terms: leading axes are positions, the weights of the gate float32.
 
 d mixed / d v is the identity, so the kernel is not asked for it: `_PassOn` hands the gradient of the result to v as it
 is, without a copy.
@@ -12,16 +12,15 @@ from torch import Tensor
 
 
 class _PassOn(torch.autograd.Function):
-    """`mixed` in the shape of v; its gradient is that of v and that of mixed."""
+    """`mixed`, whose gradient is that of v and its own."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, mixed: Tensor) -> Tensor:
-        ctx.shape = mixed.shape
-        return mixed.view(v.shape)
+        return mixed.view_as(mixed)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, gradient.reshape(ctx.shape)
+        return gradient, gradient
 
 
 def value_mix(
@@ -34,15 +33,8 @@ def value_mix(
     order: Tensor | None,
 ) -> Tensor:
     """Without an order the kernel gets none that is right, and sorts by itself if it needs to."""
-    heads, width = v.shape[-2:]
-    flat = tokens.reshape(-1)
-    mixed = kernel(
-        v.detach().reshape(-1, heads, width),
-        gate_input.reshape(-1, gate_input.shape[-1]),
-        gate_weight.float(),
-        table,
-        flat,
-        torch.arange(flat.numel(), device=flat.device) if order is None else order,
-    )
+    if order is None:
+        order = torch.arange(tokens.numel(), device=tokens.device)
+    mixed = kernel(v.detach(), gate_input, gate_weight.float(), table, tokens, order)
     attached: Tensor = _PassOn.apply(v, mixed)  # type: ignore[no-untyped-call]
     return attached

@@ -22,7 +22,17 @@ import torch
 from torch import Tensor
 
 from kernelsearch.build import cpp
-from kernelsearch.dispatch.call import REMEMBERED_SHAPES, Plan, Shapes, forward_call, is_observed, plain_shapes
+from kernelsearch.dispatch.call import (
+    REMEMBERED_SHAPES,
+    Plan,
+    Shapes,
+    flatten,
+    forward_call,
+    is_observed,
+    lead,
+    merge_leading,
+    plain_shapes,
+)
 from kernelsearch.dispatch.domain import shape_refusal, tensor_refusal, tensor_rules
 from kernelsearch.dispatch.fingerprint import fingerprint
 from kernelsearch.dispatch.operators import Launches, Operators, register
@@ -189,7 +199,7 @@ def _guarded(
             reason = STOPPED
         if reason is not None:
             raise OutsideDomain(reason)
-        return [tensor.contiguous() for tensor in tensors]
+        return [tensor.contiguous() for tensor in flatten(entry.inputs, tensors)]
 
     def kernel(*tensors: Tensor, **parameters: int | float) -> Any:
         numbers = [parameters[name] for name in names]
@@ -200,6 +210,7 @@ def _guarded(
             dense = admit(tensors)
             plan = None if is_compiling() else find_plan(dense)
             result = operators.forward(*dense, *numbers) if plan is None else operators.launch(plan, dense, numbers)
+            result = _unflatten(entry, tensors, result)
         if n_outputs == 0:
             return None
         if not isinstance(result, tuple):
@@ -207,6 +218,16 @@ def _guarded(
         return result[0] if n_outputs == 1 else result[:n_outputs]
 
     return kernel
+
+
+def _unflatten(entry: Entry, tensors: Sequence[Tensor], result: Any) -> Any:
+    """The outputs with the axes that the call's tensors lead with; what is saved stays as it is."""
+    _, leading, _ = merge_leading(entry.inputs, tuple([tensor.shape for tensor in tensors]))
+    if leading is None or not entry.outputs:
+        return result
+    made = result if isinstance(result, tuple) else (result,)
+    outputs = [t.view(lead(spec, t.shape, leading)) for spec, t in zip(entry.outputs, made, strict=False)]
+    return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def _shortcut(

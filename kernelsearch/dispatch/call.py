@@ -3,9 +3,14 @@
 Two ways lead to the same function. `Routine.run` is what an operator does: anyone can call an operator with anything,
 so it checks dtype, layout and shapes before it hands out addresses. `Routine.launch` checks nothing: it is for a caller
 that has done the same with `plain_shapes` and holds the plan of those shapes.
+
+A routine takes tensors with more axes than the contract says: the first ones then stand for its first axis, (B, T, C)
+for (N, C), and results that have this axis are made with those. Making views instead costs a microsecond each, and a
+node of the graph. Operators themselves have the contract's axes only.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +31,8 @@ REMEMBERED_SHAPES = 256
 Shapes = tuple[Sequence[int], ...]
 # Given a call's tensors and numbers, before it runs: what to do with the results, or None.
 Observe = Callable[[Sequence[Tensor], Sequence[Any]], Callable[[list[Tensor]], None] | None]
+# An axis of the contract and the extents that stand for it.
+Leading = tuple[str, tuple[int, ...]]
 PlainShapes = Callable[[Sequence[Tensor]], Shapes | None]
 
 
@@ -115,6 +122,7 @@ def make_routine(call: Call, function: Callable[..., None], observe: Observe) ->
         return made
 
     n_tensors, dtypes = len(call.reads), [call.torch_dtype(t) for t in call.reads]
+    ranks = [len(t.axes) for t in call.reads]
     find_plan = lru_cache(maxsize=REMEMBERED_SHAPES)(_planner(call))
 
     def run(*arguments: Any) -> Any:
@@ -122,7 +130,10 @@ def make_routine(call: Call, function: Callable[..., None], observe: Observe) ->
         for tensor, dtype in zip(tensors, dtypes, strict=True):
             if tensor.dtype is not dtype or not tensor.is_contiguous():
                 raise ValueError(f"kernelsearch operator {call.schema()}: give contiguous tensors of {dtypes}")
-        return as_result(launch(find_plan(tuple([t.shape for t in tensors])), tensors, arguments[n_tensors:]))
+        shapes = tuple([t.shape for t in tensors])
+        if [len(shape) for shape in shapes] != ranks:
+            raise ValueError(f"shapes={shapes}: expected {[t.axes for t in call.reads]}")
+        return as_result(launch(find_plan(shapes), tensors, arguments[n_tensors:]))
 
     return Routine(call, find_plan, launch, run)
 
@@ -132,24 +143,69 @@ def _planner(call: Call) -> Callable[[Shapes], Plan]:
     sources = call.axis_sources()
     dtypes = [call.torch_dtype(t) for t in call.reads]
 
-    def make(
-        shapes: Shapes, shape: tuple[int, ...], dtype: torch.dtype
-    ) -> tuple[int, tuple[int, ...] | None, torch.dtype]:
+    def make(shapes: Shapes, shape: tuple[int, ...], dtype: torch.dtype) -> Make:
         like = [i for i, read in enumerate(shapes) if tuple(read) == shape and dtypes[i] is dtype]
         return (like[0], None, dtype) if like else (0, shape, dtype)
 
-    def plan(shapes: Shapes) -> Plan:
-        ranks = [len(shape) for shape in shapes]
-        if ranks != [len(t.axes) for t in call.reads]:
-            raise ValueError(f"shapes={shapes}: expected {[t.axes for t in call.reads]}")
+    def plan(given: Shapes) -> Plan:
+        shapes, leading, wrong = merge_leading(call.reads, given)
+        if wrong is not None:
+            raise ValueError(f"{wrong}: shapes={given}, expected {[t.axes for t in call.reads]}")
         sizes = [shapes[i][d] for i, d in sources]
         bound = dict(zip(call.axes, sizes, strict=True))
         for tensor, shape in zip(call.reads, shapes, strict=True):
             if tuple(shape) != tensor.shape(bound):
                 raise ValueError(f"{tensor.name}: shape {tuple(shape)}, but the other tensors say {bound}")
-        return Plan(sizes, [make(shapes, t.shape(bound), call.torch_dtype(t)) for t in call.makes])
+        makes = [make(given, lead(t, t.shape(bound), leading), call.torch_dtype(t)) for t in call.makes]
+        return Plan(sizes, makes)
 
     return plan
+
+
+def merge_leading(specs: Sequence[TensorSpec], shapes: Shapes) -> tuple[Shapes, Leading | None, str | None]:
+    """(the shapes in the contract's axes, which leading axes stand for one, the name of a tensor that cannot be).
+
+    Leading axes are the same wherever they are; besides those tensors only a list may have that axis as it is.
+    """
+    leading: Leading | None = None
+    first = ""
+    for spec, shape in zip(specs, shapes, strict=True):
+        extra = len(shape) - len(spec.axes)
+        if extra == 0:
+            continue
+        if extra < 0 or not spec.axes:
+            return shapes, None, spec.name
+        found = (spec.axes[0], tuple(shape[: extra + 1]))
+        if leading is None:
+            leading, first = found, spec.name
+        elif leading != found:
+            return shapes, None, spec.name
+    if leading is None:
+        return shapes, None, None
+    for spec, shape in zip(specs, shapes, strict=True):
+        if len(shape) == len(spec.axes) > 1 and spec.axes[0] == leading[0]:
+            return shapes, None, first
+    merged = math.prod(leading[1])
+    flat = [
+        shape if len(shape) == len(spec.axes) else (merged, *shape[len(leading[1]) :])
+        for spec, shape in zip(specs, shapes, strict=True)
+    ]
+    return tuple(flat), leading, None
+
+
+def lead(spec: TensorSpec, shape: Sequence[int], leading: Leading | None) -> tuple[int, ...]:
+    """The shape with what stands for its first axis."""
+    if leading is None or not spec.axes or spec.axes[0] != leading[0]:
+        return tuple(shape)
+    return (*leading[1], *shape[1:])
+
+
+def flatten(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Views with the contract's axes."""
+    return [
+        tensor if tensor.dim() == len(spec.axes) else tensor.flatten(0, tensor.dim() - len(spec.axes))
+        for spec, tensor in zip(specs, tensors, strict=True)
+    ]
 
 
 def as_result(made: Sequence[Tensor]) -> Any:

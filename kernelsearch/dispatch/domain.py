@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernelsearch.dispatch.call import Call, Shapes
+from kernelsearch.dispatch.call import Call, Shapes, merge_leading
 from kernelsearch.errors import ContractError
 from kernelsearch.spec import Axis, Entry
 
@@ -89,10 +89,10 @@ def shape_refusal(
         [(compile_constraint(text), f"{text} does not hold") for text in constraints if constraint_names(text) <= axes],
     )
 
-    def refuse(shapes: Shapes) -> str | None:
-        for shape, (names, reason) in zip(shapes, tensors, strict=True):
-            if len(shape) != len(names):
-                return reason
+    def refuse(given: Shapes) -> str | None:
+        shapes, _, wrong = merge_leading(entry.inputs, given)
+        if wrong is not None:
+            return f"{wrong} has another shape"
         sizes = {name: shapes[i][d] for name, (i, d) in sources}
         for shape, (names, reason) in zip(shapes, tensors, strict=True):
             if any(extent != sizes[name] for extent, name in zip(shape, names, strict=True)):

@@ -24,6 +24,7 @@ from kernelsearch.dispatch.call import (
     Routine,
     as_result,
     backward_call,
+    flatten,
     forward_call,
     is_observed,
     make_routine,
@@ -86,25 +87,33 @@ def register(
     launches = Launches()
     name = _free_name(f"{entry.name}_{dtype}_{digest[:8]}")
 
+    forward_of, backward_of = forward_call(entry, saved, dtype), backward_call(entry, saved, dtype)
+
+    def observe(call: Call, tensors: Sequence[Tensor], numbers: Sequence[Any], *, is_backward: bool) -> Any:
+        if launches.watch is None:
+            return None
+        finish = launches.watch(is_backward, (*flatten(call.reads, tensors), *numbers))
+        return None if finish is None else lambda made: finish(flatten(call.makes, made))
+
     def observe_forward(tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
         launches.forward += 1
-        return None if launches.watch is None else launches.watch(False, (*tensors, *numbers))
+        return observe(forward_of, tensors, numbers, is_backward=False)
 
     def observe_backward(tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
         launches.backward += 1
-        return None if launches.watch is None else launches.watch(True, (*tensors, *numbers))
+        return observe(backward_of, tensors, numbers, is_backward=True)
 
     function = load_function(shared_object, forward_function(entry, saved))
-    routine = make_routine(forward_call(entry, saved, dtype), function, observe_forward)
+    routine = make_routine(forward_of, function, observe_forward)
     forward = _define(library, name, routine, device)
     if not entry.has_backward:
         return Operators(forward, routine, None, launches, library)
     function = load_function(shared_object, backward_function(entry, saved))
-    back = make_routine(backward_call(entry, saved, dtype), function, observe_backward)
+    back = make_routine(backward_of, function, observe_backward)
     backward = _define(library, f"{name}_backward", back, device)
     keep, differentiate = _autograd_formula(entry, len(saved), backward)
     torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
-    keep, differentiate = _autograd_formula(entry, len(saved), _shortest(back, backward, device))
+    keep, differentiate = _autograd_formula(entry, len(saved), _shortest(entry, back, backward, device))
     return Operators(forward, routine, _recorder(routine, keep, differentiate), launches, library)
 
 
@@ -139,18 +148,21 @@ def _fake(call: Call) -> Callable[..., Any]:
     return trace
 
 
-def _shortest(routine: Routine, operator: Callable[..., Any], device: str) -> Callable[..., Any]:
+def _shortest(entry: Entry, routine: Routine, operator: Callable[..., Any], device: str) -> Callable[..., Any]:
     """The C function for plain tensors when nothing is observed, else the operator.
 
     What the forward kept is checked again: a hook on saved tensors may give back something else than it was given.
     """
     shapes_of, n_tensors = plain_shapes(routine.call, device), len(routine.call.reads)
+    positions = _positions(entry)
 
     def backward(*arguments: Any) -> Any:
         tensors = arguments[:n_tensors]
         shapes = None if is_observed() else shapes_of(tensors)
         if shapes is None:
-            return operator(*arguments)
+            made = operator(*flatten(routine.call.reads, tensors), *arguments[n_tensors:])
+            every = made if isinstance(made, list | tuple) else (made,)
+            return [gradient.view(tensors[i].shape) for gradient, i in zip(every, positions, strict=True)]
         return as_result(routine.launch(routine.plan(shapes), tensors, arguments[n_tensors:]))
 
     return backward
@@ -176,6 +188,11 @@ def _recorder(routine: Routine, keep: Callable[..., None], differentiate: Callab
     return record
 
 
+def _positions(entry: Entry) -> tuple[int, ...]:
+    """Where the inputs stand that have a gradient, in the order in which a backward makes them."""
+    return tuple(next(i for i, t in enumerate(entry.inputs) if t.name == name) for name in entry.gradients)
+
+
 def _autograd_formula(
     entry: Entry, n_saved: int, backward: Callable[..., Any]
 ) -> tuple[Callable[..., None], Callable[..., Any]]:
@@ -184,7 +201,7 @@ def _autograd_formula(
     Gradients nobody asked for are computed with the rest and dropped. A missing output gradient counts as zeros.
     """
     n_inputs, n_outputs, n_parameters = len(entry.inputs), len(entry.outputs), len(entry.parameters)
-    positions = tuple(next(i for i, t in enumerate(entry.inputs) if t.name == name) for name in entry.gradients)
+    positions = _positions(entry)
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         made = output if isinstance(output, tuple) else (output,)

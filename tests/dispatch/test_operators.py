@@ -107,6 +107,31 @@ def test_inference_mode_runs_the_kernel(blend: Callable):
         assert torch.equal(blend(x, y, INDEX, SCALE)[0], FACTOR * x * y)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_leading_axes_stand_for_the_contracts_first(blend: Callable, compiled: bool):
+    x, y = (t.requires_grad_() for t in pair())
+    call = torch.compile(blend, fullgraph=True, backend="aot_eager") if compiled else blend
+    product, total = call(x.view(3, 1, 8), y.view(3, 1, 8), INDEX, SCALE)
+    dx, dy = torch.autograd.grad((product.sum(), total.sum()), (x, y))
+    assert torch.equal(product, (FACTOR * x * y).view(3, 1, 8)) and torch.equal(total, (x + y).view(3, 1, 8))
+    assert torch.allclose(dx, FACTOR * y + 1) and torch.allclose(dy, FACTOR * x + 1)
+
+
+def test_leading_axes_that_disagree_are_not_the_kernels(blend: Callable, binding: Binding):
+    x = torch.ones(2, 2, 8)
+    with pytest.raises(RuntimeError):  # the baseline's, which cannot broadcast them either
+        blend(x, x.view(4, 8), torch.arange(4), SCALE)
+    assert binding.report()["kernels"]["blend"]["fallbacks"] == {"x has another shape": 1}
+
+
+def test_a_mode_around_the_backward_of_leading_axes_gives_their_gradient(blend: Callable):
+    x = pair()[0].view(3, 1, 8).requires_grad_()
+    total = blend(x, torch.ones(3, 1, 8), INDEX, SCALE)[0].sum()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        total.backward()
+    assert torch.equal(x.grad, FACTOR.expand(3, 8).reshape(3, 1, 8))
+
+
 def test_a_dispatch_mode_sees_the_operator(blend: Callable):
     seen = []
 

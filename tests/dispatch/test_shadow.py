@@ -76,6 +76,13 @@ def test_a_right_kernel_is_checked_and_keeps_running(watch: Watch):
     assert [bound.watched.breach for bound in binding.bound] == [None, None] and said == []
 
 
+def test_a_call_with_leading_axes_is_checked_in_the_contracts(watch: Watch):
+    binding, said = watch()
+    x = torch.ones(3, 1, 8, requires_grad=True)
+    binding.ops["blend"](x, x, INDEX, 2.0)[0].sum().backward()
+    assert report(binding, "blend")["shadow"]["checks"] == 1 and said == []
+
+
 def test_a_wrong_gradient_is_seen_and_the_baseline_runs_from_then_on(watch: Watch):
     binding, said = watch(broken(*WRONG_GRADIENT))
     first, second = differentiate(binding), differentiate(binding)

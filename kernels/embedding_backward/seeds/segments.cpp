@@ -11,7 +11,7 @@
 //
 // tune: ROWS_PER_TASK in 128 32 512 2048
 // tune: UNROLL in 4 2 8 1
-// tune: STREAM_MIB in 16 1 4096
+// tune: STREAM_MIB in 16 64 4096
 
 #include <kernelsearch/simd.h>
 
