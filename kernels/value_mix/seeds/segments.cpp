@@ -14,7 +14,7 @@
 // are zeroed around the cache: nobody reads them before the optimizer.
 //
 // tune: ROWS_PER_TASK in 128 32 512
-// tune: STREAM_MIB in 16 2 4096
+// tune: STREAM_MIB in 16 64 4096
 
 #include <kernelsearch/simd.h>
 
