@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+LEADING = ("embedding",)  # leading axes stand for the first
+
 
 def token_order(kernel: Callable[..., Tensor], tokens: Tensor, vocab_size: int) -> Tensor:
     return kernel(tokens.reshape(-1), vocab_size=vocab_size)

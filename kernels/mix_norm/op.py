@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+LEADING = ("rms_norm", "mix_norm")  # leading axes stand for the first
+
 
 def rms_norm(kernel: Callable[..., Tensor], x: Tensor) -> Tensor:
     return kernel(x)

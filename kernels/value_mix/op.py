@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LEADING = ("value_mix",)  # leading axes stand for the first
+
 
 class _PassOn(torch.autograd.Function):
     """`mixed`, whose gradient is that of v and its own."""

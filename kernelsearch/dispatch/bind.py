@@ -184,7 +184,8 @@ def _guarded(
     call = forward_call(entry, (), accepted.dtype)
     refuse_tensors = tensor_refusal(tensor_rules(entry, call), accepted.device)
     domain = accepted.verdict.domain[entry.name]
-    refuse_shapes = shape_refusal(entry, call, domain, folder.target.constraints)
+    merges_leading = entry.name in getattr(folder.module("op"), "LEADING", ())
+    refuse_shapes = shape_refusal(entry, call, domain, folder.target.constraints, merges_leading=merges_leading)
     remembered = functools.lru_cache(maxsize=REMEMBERED_SHAPES)(refuse_shapes)
     find_plan = _shortcut(entry, operators, refuse_shapes, accepted.device)
     names, n_outputs = tuple(p.name for p in entry.parameters), len(entry.outputs)

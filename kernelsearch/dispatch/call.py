@@ -6,7 +6,8 @@ that has done the same with `plain_shapes` and holds the plan of those shapes.
 
 A routine takes tensors with more axes than the contract says: the first ones then stand for its first axis, (B, T, C)
 for (N, C), and results that have this axis are made with those. Making views instead costs a microsecond each, and a
-node of the graph. Operators themselves have the contract's axes only.
+node of the graph. It means the same only where that axis is a batch, so an op.py names such entries in LEADING, and
+no other call gets this far. Operators themselves have the contract's axes only.
 """
 
 import itertools

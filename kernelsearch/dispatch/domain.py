@@ -72,10 +72,16 @@ def tensor_refusal(rules: Sequence[TensorRule], device: str) -> Callable[[Sequen
 
 
 def shape_refusal(
-    entry: Entry, call: Call, domain: Mapping[str, tuple[int, int]], constraints: Sequence[str]
+    entry: Entry,
+    call: Call,
+    domain: Mapping[str, tuple[int, int]],
+    constraints: Sequence[str],
+    *,
+    merges_leading: bool = False,
 ) -> Callable[[Shapes], str | None]:
     """A function from a call's shapes to why they are outside the verified domain, or None.
 
+    `merges_leading` is for entries whose first axis is a batch, in which the function never looks from one to another.
     A constraint that names an axis this entry lacks is about another entry of the target and is left out.
     """
     axes = {axis.name for axis in entry.axes}
@@ -90,6 +96,9 @@ def shape_refusal(
     )
 
     def refuse(given: Shapes) -> str | None:
+        for shape, (names, reason) in zip(given, tensors, strict=True):
+            if not merges_leading and len(shape) != len(names):
+                return reason
         shapes, _, wrong = merge_leading(entry.inputs, given)
         if wrong is not None:
             return f"{wrong} has another shape"

@@ -124,6 +124,13 @@ def test_leading_axes_that_disagree_are_not_the_kernels(blend: Callable, binding
     assert binding.report()["kernels"]["blend"]["fallbacks"] == {"x has another shape": 1}
 
 
+def test_an_entry_that_does_not_name_them_has_no_leading_axes(binding: Binding):
+    """A function may look from one place of its first axis to another: merged axes would mean something else."""
+    p = torch.ones(2, 5)
+    binding.ops["nudge"](p, torch.ones(2, 5), torch.zeros(2, 5), step=1, lr=0.5)
+    assert binding.report()["kernels"]["nudge"]["fallbacks"] == {"p has another shape": 1} and p.eq(0.5).all()
+
+
 def test_a_mode_around_the_backward_of_leading_axes_gives_their_gradient(blend: Callable):
     x = pair()[0].view(3, 1, 8).requires_grad_()
     total = blend(x, torch.ones(3, 1, 8), INDEX, SCALE)[0].sum()

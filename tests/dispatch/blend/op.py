@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+LEADING = ("blend",)
+
 
 def blend(
     kernel: Callable[..., Any], x: Tensor, y: Tensor, index: Tensor, scale: float
