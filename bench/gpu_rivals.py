@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from kernelsearch.build.host import host_functions, lint_host
+from kernelsearch.build.on_device import load_candidate
 from kernelsearch.sandbox.gpu.device import Device, measure_peaks, open_device
-from kernelsearch.sandbox.gpu.loading import load_candidate
 from kernelsearch.spec import Candidate, TargetFolder, Workload, library_path, read_candidate, saved_tensors
 from kernelsearch.timing.statistics import bootstrap_medians
 from kernelsearch.verify.case import make_timed_case

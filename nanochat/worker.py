@@ -58,10 +58,16 @@ class Worker:
         if name == "evaluate":
             return self.evaluate()
         if name == "report":
-            return {"report": self._report(), "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+            return {"report": self._report(), "peak_bytes": self.peak_bytes()}
         if name == "exit":
             return {}
         raise ValueError(f"cmd={name!r}: init, step, evaluate, report or exit")
+
+    def peak_bytes(self) -> int:
+        """The most memory so far where the model lives."""
+        if self._trainer is not None and self._trainer.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._trainer.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def init(self, command: dict[str, Any]) -> Answer:
         if command.get("keep_memory", True):

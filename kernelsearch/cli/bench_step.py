@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from kernelsearch.cli.trainer import FACTORY, choose_kernels, describe_config, ops_argument, trainer_command
-from kernelsearch.cli.workplace import open_workplace
+from kernelsearch.cli.workplace import open_workplace, require_device
 from kernelsearch.dispatch.contender import Contender
 from kernelsearch.dispatch.modes import Mode, measure_modes
 from kernelsearch.dispatch.result import LEAST_PAIRS
@@ -29,25 +30,28 @@ class Request:
     compiled: bool
     keeps_memory: bool
     threads: int | None
+    device: str = "cpu"
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:
     if request.steps < 2 * LEAST_PAIRS:
         raise UsageError(f"steps={request.steps}: an interval needs at least {2 * LEAST_PAIRS}")
+    require_device(request.device)
     describe_config(request.config)
     place = open_workplace(request.threads)
-    kernels = choose_kernels(place, "accepted", request.config, request.dtype, request.targets)
+    kernels = choose_kernels(place, "accepted", request.config, request.dtype, request.targets, request.device)
     if not kernels:
         raise UsageError(f"dtype={request.dtype}: no accepted kernel; find one with `kernelsearch optimize attention`")
     init = {
         "config": request.config,
         "seed": 1,
+        "device": request.device,
         "dtype": request.dtype,
         "cache_dir": str(place.cache_dir / "nanochat"),
         "threads": place.threads,
         "keep_memory": request.keeps_memory,
     }
-    chosen = {"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype)}
+    chosen = {"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype, request.device)}
     modes: dict[str, dict[str, Any]] = {"eager": {"ops": "eager"}, "kernels": {"ops": chosen}}
     if request.compiled:
         modes |= {"compile": {"ops": "eager", "compiled": True}, "compile+kernels": {"ops": chosen, "compiled": True}}
@@ -60,9 +64,10 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         timeout_s=TIMEOUT_S,
         on_progress=lambda name, steps: console.print(f"{name} step {steps}", markup=False),
     )
-    console.print(_table(request, found, place.threads))
+    device = torch.cuda.get_device_name() if request.device == "cuda" else cpu_model()
+    console.print(_table(request, found, device, place.threads))
     answer = {
-        "device": cpu_model(),
+        "device": device,
         "threads": place.threads,
         "config": request.config,
         "dtype": request.dtype,
@@ -75,9 +80,9 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     return answer, 0
 
 
-def _table(request: Request, modes: tuple[Mode, ...], threads: int) -> Table:
+def _table(request: Request, modes: tuple[Mode, ...], device: str, threads: int) -> Table:
     memory = "freed memory kept" if request.keeps_memory else "the system's allocator"
-    title = f"a training step of {request.config}, {request.dtype}, {cpu_model()}, {threads} threads, {memory}"
+    title = f"a training step of {request.config}, {request.dtype}, {device}, {threads} threads, {memory}"
     table = Table("mode", "ms", "tokens/s", "against eager", "peak memory", "first steps", "losses apart", title=title)
     for mode in modes:
         table.add_row(

@@ -17,6 +17,7 @@ from kernelsearch.report.text import foreign, open_console
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
+from kernelsearch.sandbox.languages import device_of
 from kernelsearch.search import recorded_verdict, trial_body
 from kernelsearch.spec import Candidate, Status, TargetFolder, Verdict, read_candidate, tunable_space
 from kernelsearch.spec.library import SUFFIXES, guess_language
@@ -95,17 +96,18 @@ def _keep(
     console.print(render_verdict(again))
     if not again.accepted:
         return again, None
+    device = device_of(candidate.language)
     kept = place.store.add(
         Accepted(
             candidate=candidate,
             contract_digest=folder.contract_digest,
-            device="cpu",
+            device=device,
             dtype=judge.dtype,
             study=digest(context),
             trial=1,
             proposer=PROPOSER,
             verdict=again,
-            fingerprint=fingerprint(),
+            fingerprint=fingerprint(device),
             date=utc_now(),
         )
     )

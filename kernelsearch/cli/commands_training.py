@@ -7,6 +7,8 @@ import typer
 
 from kernelsearch.cli.options import (
     Config,
+    Device,
+    DeviceOption,
     Dtype,
     DtypeOption,
     Json,
@@ -17,6 +19,7 @@ from kernelsearch.cli.options import (
     Workload,
     finish,
 )
+from kernelsearch.errors import UsageError
 
 
 def bench(
@@ -32,6 +35,7 @@ def bench(
     keep_memory: Annotated[
         bool, typer.Option(help="With --config: malloc keeps what is freed, or is as the system has it.")
     ] = True,
+    device: Annotated[Device, typer.Option(help="With --config: where to train, and whose kernels.")] = Device.CPU,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -41,8 +45,12 @@ def bench(
     if config is not None:
         from kernelsearch.cli import bench_step
 
-        request = bench_step.Request(config, steps, dtype.long, tuple(names or ()), compiled, keep_memory, threads)
+        request = bench_step.Request(
+            config, steps, dtype.long, tuple(names or ()), compiled, keep_memory, threads, device.value
+        )
         return finish(*bench_step.run(request), as_json)
+    if device is Device.CUDA:
+        raise UsageError("device='cuda': needs --config; single kernels for a GPU are measured by bench/gpu_rivals.py")
     finish(*command.run(tuple(names or ()), workload, dtype.long, seconds, threads, compiled=compiled), as_json)
 
 
@@ -57,6 +65,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the training run.")] = 1,
     shadow: Shadow = None,
+    device: DeviceOption = Device.CPU,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +73,18 @@ def train(
     from kernelsearch.cli import train as command
 
     request = command.Request(
-        config, str(kernels), until_bpb, steps, dtype.long, data, checkpoints, seed, threads, shadow, is_resumed=resume
+        config,
+        str(kernels),
+        until_bpb,
+        steps,
+        dtype.long,
+        data,
+        checkpoints,
+        seed,
+        threads,
+        shadow,
+        is_resumed=resume,
+        device=device.value,
     )
     finish(*command.run(request), as_json)
 
@@ -77,6 +97,7 @@ def run(
     target: Annotated[list[str] | None, typer.Option(help="Run with the kernels of these targets only.")] = None,
     identity: Annotated[bool, typer.Option("--identity", help="Patch, but run upstream's own functions.")] = False,
     shadow: Shadow = None,
+    device: Annotated[Device, typer.Option(help="Whose kernels to bind; where to train is the script's.")] = Device.CPU,
     trust: Annotated[Path | None, typer.Option(help="JSON of digests of changed symbols that you vouch for.")] = None,
     keep_memory: Annotated[bool, typer.Option("--keep-memory", help="Let malloc keep what is freed.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what ran to this file.")] = None,
@@ -95,6 +116,7 @@ def run(
         json_file,
         identity,
         keep_memory,
+        device.value,
     )
     finish(*module.run(request), as_json=False)
 
@@ -110,6 +132,8 @@ def race(
     steps: Annotated[int | None, typer.Option(min=1, help="At most this many steps.")] = None,
     dtype: DtypeOption = Dtype.FP32,
     data: Annotated[Path | None, typer.Option(help="Folder of parquet shards.")] = None,
+    device: DeviceOption = Device.CPU,
+    compiled: Annotated[bool, typer.Option("--compile", help="Both sides through torch.compile.")] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -117,6 +141,16 @@ def race(
     from kernelsearch.cli import race as command
 
     request = command.Request(
-        config, until_bpb, seeds, str(kernels), tuple(target or ()), steps, dtype.long, data, threads
+        config,
+        until_bpb,
+        seeds,
+        str(kernels),
+        tuple(target or ()),
+        steps,
+        dtype.long,
+        data,
+        threads,
+        device.value,
+        compiled,
     )
     finish(*command.run(request), as_json)

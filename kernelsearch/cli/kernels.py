@@ -21,7 +21,13 @@ SHORT = Care(examples=20, search_s=2.0, effort=Effort(seconds=0.6, minimum_round
 
 
 def usable_kernels(
-    place: Workplace, folders: list[TargetFolder], dtype: str, group: str | None, *, is_promoted_only: bool
+    place: Workplace,
+    folders: list[TargetFolder],
+    dtype: str,
+    group: str | None,
+    *,
+    is_promoted_only: bool,
+    device: str = "cpu",
 ) -> dict[str, Accepted]:
     """The best kernel of each target that may run on this machine, by target name.
 
@@ -31,7 +37,7 @@ def usable_kernels(
     for folder in folders:
         name = folder.target.name
         eligible = select(is_promoted_only=is_promoted_only, digests=None)
-        kernels = [kernel for kernel in place.store.kernels(name, "cpu", dtype) if eligible(kernel)]
+        kernels = [kernel for kernel in place.store.kernels(name, device, dtype) if eligible(kernel)]
         candidates = sorted(kernels, key=lambda kernel: (_is_measured_on(kernel, group), kernel.low), reverse=True)
         admitted = next((a for a in candidates if is_admitted(place, folder, a)), None)
         if admitted is not None:
@@ -84,9 +90,11 @@ def _is_measured_on(kernel: Accepted, group: str | None) -> bool:
 
 def is_admitted(place: Workplace, folder: TargetFolder, accepted: Accepted) -> bool:
     """Whether what was judged is what would run here; if not, whether it passes here."""
-    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(fingerprint()):
+    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(
+        fingerprint(accepted.device)
+    ):
         return True
-    where = admission_place(folder.contract_digest)
+    where = admission_place(folder.contract_digest, accepted.device)
     for line in place.ledger.find("admission", candidate=accepted.digest, where=where, dtype=accepted.dtype):
         return bool(line.body["admitted"])
     verdict = judge_again(place, accepted)
@@ -108,7 +116,6 @@ def judge_again(place: Workplace, accepted: Accepted) -> Verdict:
     folder = place.target(accepted.candidate.target)
     names = {m.workload for m in accepted.verdict.measurements}
     workloads = tuple(w for w in folder.workloads(None, accepted.dtype) if w.name in names)
-    judge = replace(
-        place.judge(folder, accepted.dtype, workloads or folder.workloads(None, accepted.dtype)), care=SHORT
-    )
-    return judge.judge(accepted.candidate)
+    timed = workloads or folder.workloads(None, accepted.dtype)
+    judge = place.judge_for(accepted.candidate.language, folder, accepted.dtype, timed)
+    return replace(judge, care=SHORT).judge(accepted.candidate)

@@ -26,7 +26,7 @@ from kernelsearch.report.text import format_interval, name_candidate, open_conso
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.sandbox.languages import GPU_LANGUAGES
+from kernelsearch.sandbox.languages import GPU_LANGUAGES, device_of
 from kernelsearch.search import FINALISTS, Budget, StudyResult, Trial, run_study
 from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
@@ -192,17 +192,18 @@ class Origin:
 
 
 def keep(place: Workplace, folder: TargetFolder, candidate: Candidate, verdict: Verdict, origin: Origin) -> Accepted:
+    device = device_of(candidate.language)
     return place.store.add(
         Accepted(
             candidate=candidate,
             contract_digest=folder.contract_digest,
-            device="cuda" if candidate.language in GPU_LANGUAGES else "cpu",
+            device=device,
             dtype=verdict.dtype,
             study=origin.study,
             trial=origin.trial,
             proposer=origin.proposer,
             verdict=verdict,
-            fingerprint=fingerprint(),
+            fingerprint=fingerprint(device),
             date=utc_now(),
         )
     )

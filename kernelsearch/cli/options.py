@@ -37,11 +37,17 @@ class Which(StrEnum):
     NONE = "none"
 
 
+class Device(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 TargetName = Annotated[
     str, typer.Argument(help="A target's name, your own function as FILE.py:NAME, or a target's folder.")
 ]
 DtypeOption = Annotated[Dtype, typer.Option(help="Number format of the tensors.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to train, and whose kernels to run.")]
 Workload = Annotated[str | None, typer.Option(help="Shapes to time: a group such as tiny, or one name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for every contender (default: all cores).")]
 Config = Annotated[str, typer.Option(help="Training configuration: tiny, d4, d6, d8, d12, d20.")]

@@ -12,7 +12,7 @@ from kernelsearch.cli.trainer import (
     read_band,
     trainer_command,
 )
-from kernelsearch.cli.workplace import Workplace, open_workplace
+from kernelsearch.cli.workplace import Workplace, open_workplace, require_device
 from kernelsearch.dispatch.contender import Contender
 from kernelsearch.dispatch.race import Plan, Progress, run_race
 from kernelsearch.dispatch.result import RaceResult
@@ -35,16 +35,19 @@ class Request:
     dtype: str
     data: Path | None
     threads: int | None
+    device: str = "cpu"
+    compiled: bool = False
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:
+    require_device(request.device)
     described = describe_config(request.config)
     place = open_workplace(request.threads)
-    kernels = choose_kernels(place, request.kernels, request.config, request.dtype, request.targets)
+    kernels = choose_kernels(place, request.kernels, request.config, request.dtype, request.targets, request.device)
     if not kernels:
         raise UsageError(
-            f"kernels={request.kernels!r}: no such kernel for {request.dtype} on this machine; "
-            "find one first with `kernelsearch optimize attention`"
+            f"kernels={request.kernels!r}: no such kernel for {request.dtype} on this machine's {request.device}; "
+            f"find one first with `{_first_step(request.device)}`"
         )
     until = request.until_bpb if request.until_bpb is not None else described["target_bpb"]
     if until is None and request.steps is None:
@@ -80,12 +83,14 @@ def _race(
     init = {
         "config": request.config,
         "seed": seed,
+        "device": request.device,
+        "compiled": request.compiled,
         "dtype": request.dtype,
         "cache_dir": str(place.cache_dir / "nanochat"),
         "data_dir": str(request.data) if request.data else None,
         "threads": place.threads,
     }
-    chosen = {"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype)}
+    chosen = {"factory": FACTORY, "argument": ops_argument(place, kernels, request.dtype, request.device)}
     command = trainer_command("worker")
     console = open_console(stderr=True)
     plan = Plan(
@@ -106,6 +111,10 @@ def _race(
 
     baseline = Contender(command, {**init, "ops": "eager"})
     return run_race(baseline, Contender(command, {**init, "ops": chosen}), plan, show)
+
+
+def _first_step(device: str) -> str:
+    return "kernelsearch optimize attention" + (" --language triton --dtype bf16" if device == "cuda" else "")
 
 
 def _is_won(result: RaceResult) -> bool:

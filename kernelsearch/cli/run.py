@@ -13,7 +13,7 @@ from rich.table import Table
 
 from kernelsearch.cli.train import describe_shadow
 from kernelsearch.cli.trainer import choose_kernels
-from kernelsearch.cli.workplace import open_workplace
+from kernelsearch.cli.workplace import open_workplace, require_device
 from kernelsearch.errors import UsageError
 from kernelsearch.report.text import foreign, open_console
 
@@ -36,6 +36,7 @@ class Request:
     json_file: Path | None
     is_identity: bool
     keeps_memory: bool
+    device: str = "cpu"
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:
@@ -59,6 +60,7 @@ def refuse(request: Request) -> None:
         raise UsageError(f"repo={str(request.repo)!r}: give the folder of a nanochat checkout")
     if not request.command or request.command == ("-m",):
         raise UsageError("command='': say what to run after --, such as -- -m scripts.base_train --depth=4")
+    require_device(request.device)
     if request.shadow is not None and not 0 < request.shadow <= 1:
         raise UsageError(f"shadow={request.shadow:g}: give a share of the calls above 0 and at most 1")
     if request.json_file is not None and not request.json_file.absolute().parent.is_dir():
@@ -71,9 +73,11 @@ def make_order(request: Request) -> dict[str, Any]:
     place = open_workplace(None)
     digests: list[str] = []
     if enabled and not request.is_identity:
-        dtypes = ["float32"] + ["bfloat16"] * (os.environ.get(DTYPE_VARIABLE) == "bfloat16")
+        # Upstream chooses bfloat16 by itself on a GPU, and on a CPU where the variable says so.
+        is_narrow = os.environ.get(DTYPE_VARIABLE, "bfloat16" if request.device == "cuda" else "") == "bfloat16"
+        dtypes = ["float32"] + ["bfloat16"] * is_narrow
         for dtype in dtypes:
-            found = choose_kernels(place, request.kernels, request.group, dtype, request.targets)
+            found = choose_kernels(place, request.kernels, request.group, dtype, request.targets, request.device)
             digests += [accepted.digest for accepted in found.values()]
     return {
         "repo": str(request.repo.resolve()),
@@ -86,6 +90,7 @@ def make_order(request: Request) -> dict[str, Any]:
         "identity": request.is_identity,
         "shadow": request.shadow,
         "trusted": read_trusted(request.trust),
+        "device": request.device,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelsearch.cli.trainer import FACTORY, choose_kernels, ops_argument, trainer_command
-from kernelsearch.cli.workplace import open_workplace
+from kernelsearch.cli.workplace import open_workplace, require_device
 from kernelsearch.errors import Infrastructure
 from kernelsearch.report.text import open_console
 
@@ -25,21 +25,24 @@ class Request:
     threads: int | None
     shadow: float | None
     is_resumed: bool
+    device: str = "cpu"
 
 
 def run(request: Request) -> tuple[dict[str, Any], int]:
+    require_device(request.device)
     command = trainer_command("train")
     place = open_workplace(request.threads)
-    kernels = choose_kernels(place, request.kernels, request.config, request.dtype)
+    kernels = choose_kernels(place, request.kernels, request.config, request.dtype, device=request.device)
     console = open_console(stderr=True)
     names = ", ".join(f"{name} {kernel.digest[:12]}" for name, kernel in sorted(kernels.items()))
     console.print(f"kernels: {names or f'none ({request.kernels}), PyTorch runs everything'}", markup=False)
     checkpoints = request.checkpoints or place.state_dir / "checkpoints" / request.config
     arguments = ["--config", request.config, "--dtype", request.dtype, "--seed", str(request.seed), "--json"]
+    arguments += ["--device", request.device]
     arguments += ["--threads", str(place.threads), "--cache-dir", str(place.cache_dir / "nanochat")]
     arguments += ["--checkpoint-dir", str(checkpoints)]
     if kernels:
-        argument = {**ops_argument(place, kernels, request.dtype), "shadow": request.shadow}
+        argument = {**ops_argument(place, kernels, request.dtype, request.device), "shadow": request.shadow}
         arguments += ["--ops", json.dumps({"factory": FACTORY, "argument": argument})]
     for option, value in (("--until-bpb", request.until_bpb), ("--steps", request.steps), ("--data-dir", request.data)):
         arguments += [option, str(value)] if value is not None else []

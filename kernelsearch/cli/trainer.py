@@ -49,7 +49,7 @@ def describe_config(name: str) -> dict[str, Any]:
 
 
 def choose_kernels(
-    place: Workplace, which: str, group: str | None, dtype: str, targets: tuple[str, ...] = ()
+    place: Workplace, which: str, group: str | None, dtype: str, targets: tuple[str, ...] = (), device: str = "cpu"
 ) -> dict[str, Accepted]:
     """The kernels a run may use, judged again here where they must be; empty for "none".
 
@@ -58,15 +58,16 @@ def choose_kernels(
     if which == "none":
         return {}
     folders = [place.target(name) for name in targets] if targets else place.folders()
-    kernels = usable_kernels(place, folders, dtype, group, is_promoted_only=which == "promoted")
+    kernels = usable_kernels(place, folders, dtype, group, is_promoted_only=which == "promoted", device=device)
     return leave_out(folders, kernels, named=targets)
 
 
-def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str) -> dict[str, Any]:
+def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str, device: str = "cpu") -> dict[str, Any]:
     """What the trainer hands to the factory in its own process."""
     return {
         "state_dir": str(place.state_dir),
         "library": str(place.library),
+        "device": device,
         "dtype": dtype,
         "which": "accepted" if kernels else "none",
         "digests": sorted(kernel.digest for kernel in kernels.values()),

@@ -115,6 +115,15 @@ def open_workplace(threads: int | None) -> Workplace:
     return Workplace(state, library_path(), threads or cores, tuned)
 
 
+def require_device(device: str) -> None:
+    """Raises EnvironmentMissing where training is to run on a GPU and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentMissing(
+            f"device={device!r}: no CUDA device: this PyTorch ({torch.__version__}) sees none. Use --device cpu, or a "
+            "machine with an NVIDIA GPU and a PyTorch built for CUDA"
+        )
+
+
 def gpu_environment() -> dict[str, str | None]:
     """What a verdict about a GPU kernel depends on besides: the device, or none, and the compiler."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else None

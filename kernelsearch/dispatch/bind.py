@@ -35,11 +35,12 @@ from kernelsearch.dispatch.call import (
 )
 from kernelsearch.dispatch.domain import shape_refusal, tensor_refusal, tensor_rules
 from kernelsearch.dispatch.fingerprint import fingerprint
+from kernelsearch.dispatch.gpu_operators import Loaded, register_loaded
 from kernelsearch.dispatch.operators import Launches, Operators, register
 from kernelsearch.dispatch.shadow import Shadow, Watched
 from kernelsearch.dispatch.store import Accepted, Store
-from kernelsearch.errors import BuildError, OutsideDomain
-from kernelsearch.spec import Entry, TargetFolder, saved_tensors
+from kernelsearch.errors import BuildError, EnvironmentMissing, OutsideDomain
+from kernelsearch.spec import Entry, TargetFolder, TensorSpec, saved_tensors
 
 TRACED = "while tracing: "
 STOPPED = "stopped by shadow mode"
@@ -59,12 +60,14 @@ class BoundEntry:
 
     def report(self) -> dict[str, Any]:
         verdict = self.accepted.verdict
+        traced = self.launches.traced - self.before.traced
         return {
             "digest": self.accepted.digest,
             "dtype": self.accepted.dtype,
             "launches": {
                 "forward": self.launches.forward - self.before.forward,
                 "backward": self.launches.backward - self.before.backward,
+                **({"traced": traced} if traced else {}),
             },
             "fallbacks": dict(self.fallbacks),
             "speedup": verdict.speedup,
@@ -131,9 +134,11 @@ def bind(
         reason = _refusal(folder, accepted, admit)
         if accepted is not None and reason is None:
             try:
-                artifact = cpp.build(target, accepted.candidate, dtype, cache_dir)
+                make = _operators_of(folder, accepted, cache_dir)
             except BuildError as error:
                 reason = f"does not compile: {str(error).splitlines()[0]}"
+            except EnvironmentMissing as error:
+                reason = str(error)
         for entry in target.entries:
             if accepted is None or reason is not None:
                 refused[entry.name] = reason or "no accepted kernel"
@@ -141,36 +146,51 @@ def bind(
                 refused[entry.name] = "not in the verdict's domain"
             else:
                 baseline = (baselines or {}).get(entry.name) or getattr(folder.module("baseline"), entry.name)
-                bound.append(_bind_entry(folder, accepted, entry, artifact.path, baseline, shadow))
+                bound.append(_bind_entry(folder, accepted, entry, make(entry), baseline, shadow))
     return Binding(tuple(bound), refused)
 
 
 def _refusal(folder: TargetFolder, accepted: Accepted | None, admit: Callable[[Accepted], bool]) -> str | None:
     if accepted is None:
         return "no accepted kernel"
-    is_stale = accepted.contract_digest != folder.contract_digest or accepted.needs_rejudging(fingerprint())
+    is_stale = accepted.contract_digest != folder.contract_digest or accepted.needs_rejudging(
+        fingerprint(accepted.device)
+    )
     if is_stale and not admit(accepted):
         return "judged on another machine or contract, and not admitted here"
     return None
+
+
+def _operators_of(folder: TargetFolder, accepted: Accepted, cache_dir: Path) -> Callable[[Entry], Operators]:
+    """Registers what a kernel does for an entry. Raises BuildError, or EnvironmentMissing for want of its compiler."""
+    candidate, target, dtype = accepted.candidate, folder.target, accepted.dtype
+
+    def saved(entry: Entry) -> tuple[TensorSpec, ...]:
+        return saved_tensors(candidate.declared, target, entry.name)
+
+    if accepted.device == "cuda":
+        loaded = Loaded(target, candidate, dtype)
+        return lambda entry: register_loaded(entry, saved(entry), loaded)
+    path = cpp.build(target, candidate, dtype, cache_dir).path
+    return lambda entry: register(entry, saved(entry), dtype, accepted.device, path, accepted.digest)
 
 
 def _bind_entry(
     folder: TargetFolder,
     accepted: Accepted,
     entry: Entry,
-    shared_object: Path,
+    operators: Operators,
     baseline: Callable[..., Any],
     shadow: Shadow | None,
 ) -> BoundEntry:
-    saved = saved_tensors(accepted.candidate.declared, folder.target, entry.name)
-    operators = register(entry, saved, accepted.dtype, accepted.device, shared_object, accepted.digest)
+    n_saved = len(saved_tensors(accepted.candidate.declared, folder.target, entry.name))
     launches = operators.launches
-    launches.watch = watched = None if shadow is None else shadow.watch(folder, entry, len(saved), accepted)
+    launches.watch = watched = None if shadow is None else shadow.watch(folder, entry, n_saved, accepted)
     fallbacks: Counter[str] = Counter()
     adapt: Callable[..., Any] = getattr(folder.module("op"), entry.name)
     kernel = _guarded(folder, accepted, entry, operators, watched)
     call = _with_fallback(adapt, baseline, kernel, fallbacks)
-    before = Launches(launches.forward, launches.backward)
+    before = Launches(launches.forward, launches.backward, launches.traced)
     return BoundEntry(accepted, entry.name, call, launches, before, fallbacks, watched)
 
 

@@ -1,4 +1,4 @@
-"""One C function as Python calls it: what it reads and makes, the plan of a call, and the call itself.
+"""One function of a kernel as Python calls it: what it reads and makes, the plan of a call, and the call itself.
 
 Two ways lead to the same function. `Routine.run` is what an operator does: anyone can call an operator with anything,
 so it checks dtype, layout and shapes before it hands out addresses. `Routine.launch` checks nothing: it is for a caller
@@ -39,7 +39,7 @@ PlainShapes = Callable[[Sequence[Tensor]], Shapes | None]
 
 @dataclass(frozen=True)
 class Call:
-    """What one C function reads, makes and changes in place; `dtype` is what "scalar" stands for."""
+    """What one function reads, makes and changes in place; `dtype` is what "scalar" stands for."""
 
     reads: tuple[TensorSpec, ...]
     makes: tuple[TensorSpec, ...]
@@ -50,6 +50,11 @@ class Call:
 
     def torch_dtype(self, spec: TensorSpec) -> torch.dtype:
         return DTYPES[spec.element(self.dtype)]
+
+    @property
+    def updated(self) -> tuple[int, ...]:
+        """The positions of the tensors that are changed in place."""
+        return tuple(i for i, t in enumerate(self.reads) if t.name in self.updates)
 
     def schema(self) -> str:
         """Arguments and results in the notation of torch.library, without the name."""
@@ -84,7 +89,7 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Routine:
-    """One C function. `plan` refuses shapes that disagree and remembers the others; `run` is an operator's."""
+    """One function. `plan` refuses shapes that disagree and remembers the others; `run` is an operator's."""
 
     call: Call
     plan: Callable[[Shapes], Plan]
@@ -104,7 +109,8 @@ def backward_call(entry: Entry, saved: tuple[TensorSpec, ...], dtype: str) -> Ca
 
 
 def make_routine(call: Call, function: Callable[..., None], observe: Observe) -> Routine:
-    updated = [i for i, t in enumerate(call.reads) if t.name in call.updates]
+    """The routine of a C function, which takes addresses, sizes and numbers."""
+    updated = call.updated
     empty_like = torch.empty_like
 
     def launch(plan: Plan, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> list[Tensor]:
@@ -122,6 +128,11 @@ def make_routine(call: Call, function: Callable[..., None], observe: Observe) ->
             finish(made)
         return made
 
+    return checked(call, launch)
+
+
+def checked(call: Call, launch: Callable[[Plan, Sequence[Tensor], Sequence[Any]], list[Tensor]]) -> Routine:
+    """A launch with the plans of its call, and what an operator checks before it."""
     n_tensors, dtypes = len(call.reads), [call.torch_dtype(t) for t in call.reads]
     ranks = [len(t.axes) for t in call.reads]
     find_plan = lru_cache(maxsize=REMEMBERED_SHAPES)(_planner(call))

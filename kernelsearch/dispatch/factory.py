@@ -14,11 +14,11 @@ CHOICES = ("promoted", "accepted", "none")
 
 
 def promoted(argument: Mapping[str, Any]) -> tuple[dict[str, Callable[..., Any]], Callable[[], dict[str, Any]]]:
-    """(callables by entry, report) for {"state_dir", "library", "dtype", "which", "digests", "shadow"}.
+    """(callables by entry, report) for {"state_dir", "library", "device", "dtype", "which", "digests", "shadow"}.
 
     "which" is promoted, accepted or none; "digests" limits the choice to those listed; "library" defaults to the
-    installation's; "shadow" is the rate of kernelsearch.dispatch.shadow, or null. The caller has judged these kernels
-    on this machine: nothing is judged again here.
+    installation's, "device" to "cpu"; "shadow" is the rate of kernelsearch.dispatch.shadow, or null. The caller has
+    judged these kernels on this machine: nothing is judged again here.
     """
     which = argument["which"]
     if which not in CHOICES:
@@ -29,7 +29,7 @@ def promoted(argument: Mapping[str, Any]) -> tuple[dict[str, Callable[..., Any]]
     binding = bind(
         [TargetFolder(library / name) for name in target_names(library)],
         Store(library, state_dir),
-        device="cpu",
+        device=argument.get("device", "cpu"),
         dtype=argument["dtype"],
         admit=lambda accepted: True,
         cache_dir=state_dir / "cache",

@@ -20,6 +20,7 @@ from torch import Tensor
 from kernelsearch.build.abi import backward_function, forward_function
 from kernelsearch.dispatch.call import (
     Call,
+    Observe,
     Plan,
     Routine,
     as_result,
@@ -44,28 +45,30 @@ Record = Callable[..., Any]
 
 @dataclass
 class Launches:
-    """How often the C functions ran; counted where they run, so exact under torch.compile too.
+    """How often the functions ran; counted where they run, so exact under torch.compile too.
 
-    `watch` sees every call, also there; kernelsearch.dispatch.shadow sets it.
+    Except where torch.compile looks into the operator (gpu_operators.py): there `traced` counts how often it did.
+    `watch` sees every call that is counted; kernelsearch.dispatch.shadow sets it.
     """
 
     forward: int = 0
     backward: int = 0
+    traced: int = 0
     watch: Watch | None = None
 
 
 @dataclass(frozen=True)
 class Operators:
-    """The registered operator of one kernel and entry, and a shorter way to the same C functions.
+    """The registered operator of one kernel and entry, and a shorter way to the same functions.
 
-    `record` is None for an entry without a backward; `library` keeps the registration alive.
+    `record` is None for an entry without a backward; `registration` keeps the operator alive.
     """
 
     forward: Callable[..., Any]
     routine: Routine
     record: Record | None
     launches: Launches
-    library: torch.library.Library
+    registration: object
 
     def launch(self, plan: Plan, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> Any:
         """The results of plain tensors with this plan, when nothing is observed; with autograd where it is wanted."""
@@ -81,13 +84,33 @@ def register(
     entry: Entry, saved: tuple[TensorSpec, ...], dtype: str, device: str, shared_object: Path, digest: str
 ) -> Operators:
     """The operators of `entry` for one kernel, registered once for the process."""
-    if entry.updates and entry.has_backward:
-        raise ContractError(f"entry={entry.name!r} changes inputs in place, so it cannot have a backward")
+    refuse_updates_with_backward(entry)
     library = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
     launches = Launches()
-    name = _free_name(f"{entry.name}_{dtype}_{digest[:8]}")
-
+    name = free_name(f"{entry.name}_{dtype}_{digest[:8]}")
     forward_of, backward_of = forward_call(entry, saved, dtype), backward_call(entry, saved, dtype)
+    observe_forward, observe_backward = observers(launches, forward_of, backward_of)
+    function = load_function(shared_object, forward_function(entry, saved))
+    routine = make_routine(forward_of, function, observe_forward)
+    forward = define(library, name, routine, device)
+    if not entry.has_backward:
+        return Operators(forward, routine, None, launches, library)
+    function = load_function(shared_object, backward_function(entry, saved))
+    back = make_routine(backward_of, function, observe_backward)
+    backward = define(library, f"{name}_backward", back, device)
+    keep, differentiate = autograd_formula(entry, len(saved), backward)
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
+    record = recorder(entry, len(saved), routine, back, backward, device)
+    return Operators(forward, routine, record, launches, library)
+
+
+def refuse_updates_with_backward(entry: Entry) -> None:
+    if entry.updates and entry.has_backward:
+        raise ContractError(f"entry={entry.name!r} changes inputs in place, so it cannot have a backward")
+
+
+def observers(launches: Launches, forward_of: Call, backward_of: Call) -> tuple[Observe, Observe]:
+    """What a forward and a backward call do before they run: count, and let `watch` see."""
 
     def observe(call: Call, tensors: Sequence[Tensor], numbers: Sequence[Any], *, is_backward: bool) -> Any:
         if launches.watch is None:
@@ -103,28 +126,17 @@ def register(
         launches.backward += 1
         return observe(backward_of, tensors, numbers, is_backward=True)
 
-    function = load_function(shared_object, forward_function(entry, saved))
-    routine = make_routine(forward_of, function, observe_forward)
-    forward = _define(library, name, routine, device)
-    if not entry.has_backward:
-        return Operators(forward, routine, None, launches, library)
-    function = load_function(shared_object, backward_function(entry, saved))
-    back = make_routine(backward_of, function, observe_backward)
-    backward = _define(library, f"{name}_backward", back, device)
-    keep, differentiate = _autograd_formula(entry, len(saved), backward)
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
-    keep, differentiate = _autograd_formula(entry, len(saved), _shortest(entry, back, backward, device))
-    return Operators(forward, routine, _recorder(routine, keep, differentiate), launches, library)
+    return observe_forward, observe_backward
 
 
-def _free_name(wanted: str) -> str:
+def free_name(wanted: str) -> str:
     """`wanted`, with a number where one process holds two kernels of one digest (two versions of a contract)."""
     taken = getattr(torch.ops, NAMESPACE)
     names = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
     return next(name for name in names if not hasattr(taken, name))
 
 
-def _define(library: torch.library.Library, name: str, routine: Routine, device: str) -> Callable[..., Any]:
+def define(library: torch.library.Library, name: str, routine: Routine, device: str) -> Callable[..., Any]:
     library.define(name + routine.call.schema(), tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     library.impl(name, routine.run, device.upper())  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"{NAMESPACE}::{name}", _fake(routine.call), lib=library)
@@ -149,7 +161,7 @@ def _fake(call: Call) -> Callable[..., Any]:
 
 
 def _shortest(entry: Entry, routine: Routine, operator: Callable[..., Any], device: str) -> Callable[..., Any]:
-    """The C function for plain tensors when nothing is observed, else the operator.
+    """The function itself for plain tensors when nothing is observed, else the operator.
 
     What the forward kept is checked again: a hook on saved tensors may give back something else than it was given.
     """
@@ -168,8 +180,14 @@ def _shortest(entry: Entry, routine: Routine, operator: Callable[..., Any], devi
     return backward
 
 
-def _recorder(routine: Routine, keep: Callable[..., None], differentiate: Callable[..., Any]) -> Record:
-    """The routine with the operator's own autograd formula, without the dispatcher."""
+def recorder(
+    entry: Entry, n_saved: int, routine: Routine, back: Routine, backward: Callable[..., Any], device: str
+) -> Record:
+    """The routine with the operator's own autograd formula, without the dispatcher.
+
+    `back` is what runs in the backward, and `backward` its operator, for when that is observed.
+    """
+    keep, differentiate = autograd_formula(entry, n_saved, _shortest(entry, back, backward, device))
 
     class Recorded(torch.autograd.Function):
         @staticmethod
@@ -193,7 +211,7 @@ def _positions(entry: Entry) -> tuple[int, ...]:
     return tuple(next(i for i, t in enumerate(entry.inputs) if t.name == name) for name in entry.gradients)
 
 
-def _autograd_formula(
+def autograd_formula(
     entry: Entry, n_saved: int, backward: Callable[..., Any]
 ) -> tuple[Callable[..., None], Callable[..., Any]]:
     """(keep, differentiate): what the forward leaves, and the gradients of every input and parameter.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernelsearch.dispatch.fingerprint import COMPARED
+from kernelsearch.dispatch.fingerprint import NOT_COMPARED
 from kernelsearch.errors import CorruptState, UsageError
 from kernelsearch.spec import Candidate, Verdict, verdict_from_json
 from kernelsearch.spec.library import SUFFIXES
@@ -59,8 +59,8 @@ class Accepted:
         return self.verdict.low
 
     def needs_rejudging(self, fingerprint: Mapping[str, str]) -> bool:
-        """Whether this kernel was judged under another compiler, CPU, torch, or set of flags or headers."""
-        return any(self.fingerprint.get(key) != fingerprint.get(key) for key in COMPARED)
+        """Whether this kernel was judged where anything but the harness was another."""
+        return any(self.fingerprint.get(key) != value for key, value in fingerprint.items() if key != NOT_COMPARED)
 
     def as_json(self) -> dict[str, Any]:
         return {

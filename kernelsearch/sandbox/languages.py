@@ -205,6 +205,11 @@ def _outermost(paths: list[str]) -> list[str]:
     return [p for p in unique if not any(p != other and Path(p).is_relative_to(other) for other in unique)]
 
 
+def device_of(language: str) -> str:
+    """What torch calls the kind of device that kernels of a language run on in training."""
+    return "cuda" if language in GPU_LANGUAGES else "cpu"
+
+
 GPU_LANGUAGES = frozenset({"triton", "cuda"})
 WATCHED_CPP = Language(_build_cpp, _lint_cpp, _read_watched_cpp, _watched_command)
 LANGUAGES = {

@@ -35,6 +35,7 @@ class Choice:
     is_eligible: Callable[[Accepted], bool]
     admit: Callable[[Accepted], bool] = lambda accepted: True
     shadow: Shadow | None = None
+    device: str = "cpu"
 
 
 def apply(
@@ -80,7 +81,7 @@ def bind_entries(choice: Choice, stock: Stock) -> tuple[dict[str, Callable[..., 
         dtype: bind(
             wanted,
             store,
-            device="cpu",
+            device=choice.device,
             dtype=dtype,
             admit=choice.admit,
             cache_dir=choice.state_dir / "cache",
@@ -106,7 +107,7 @@ def prefer_admitted(choice: Choice, store: Store, dtype: str) -> Callable[[Accep
 
     @functools.cache
     def has_admitted(target: str) -> bool:
-        return store.best(target, "cpu", dtype, is_first) is not None
+        return store.best(target, choice.device, dtype, is_first) is not None
 
     def is_eligible(accepted: Accepted) -> bool:
         return is_first(accepted) or (choice.is_eligible(accepted) and not has_admitted(accepted.candidate.target))
@@ -145,18 +146,23 @@ def admissions(library: Path, ledger: Ledger) -> Callable[[Accepted], bool]:
     """Whether a kernel was judged here: accepted under today's contract and fingerprint, or admitted since."""
 
     @functools.cache
-    def was_admitted(target: str, digest: str, dtype: str, is_fresh: bool, contract: str) -> bool:
+    def was_admitted(target: str, digest: str, device: str, dtype: str, is_fresh: bool, contract: str) -> bool:
         folder = TargetFolder(library / target)
         if is_fresh and contract == folder.contract_digest:
             return True
-        where = admission_place(folder.contract_digest)
+        where = admission_place(folder.contract_digest, device)
         lines = ledger.find("admission", candidate=digest, where=where, dtype=dtype)
         return any(bool(line.body["admitted"]) for line in lines)
 
     def ask(accepted: Accepted) -> bool:
-        is_fresh = not accepted.needs_rejudging(fingerprint())
+        is_fresh = not accepted.needs_rejudging(fingerprint(accepted.device))
         return was_admitted(
-            accepted.candidate.target, accepted.digest, accepted.dtype, is_fresh, accepted.contract_digest
+            accepted.candidate.target,
+            accepted.digest,
+            accepted.device,
+            accepted.dtype,
+            is_fresh,
+            accepted.contract_digest,
         )
 
     return ask

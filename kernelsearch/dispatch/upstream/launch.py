@@ -2,7 +2,7 @@
 
     {"repo": FOLDER, "command": ["-m", MODULE, ARGUMENT, ...] or [FILE, ARGUMENT, ...], "report": FILE,
      "enabled": true, "tune_allocator": false, "library": FOLDER, "state_dir": FOLDER, "digests": [...],
-     "identity": false, "shadow": RATE or null, "trusted": {SYMBOL: DIGEST}}
+     "identity": false, "shadow": RATE or null, "trusted": {SYMBOL: DIGEST}, "device": "cpu" or "cuda"}
 
 The script finds `repo` first on sys.path and as its working folder, as if it had been started there; its exit status is
 this process's. Nothing heavy is imported before the script imports it: upstream sets variables that torch reads.
@@ -52,7 +52,7 @@ def install_later(order: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
         state = Path(order["state_dir"])
         shadow = None if order["shadow"] is None else Shadow(order["shadow"], state / "breaches")
         is_eligible = select(is_promoted_only=False, digests=order["digests"])
-        choice = Choice(Path(order["library"]), state, is_eligible, shadow=shadow)
+        choice = Choice(Path(order["library"]), state, is_eligible, shadow=shadow, device=order["device"])
         return make_patches(choice, PACKAGE, is_identity=order["identity"], trusted=order["trusted"])
 
     def install(module: ModuleType) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernelsearch.build.on_device import load_candidate
 from kernelsearch.sandbox.gpu.channel import Closed, receive, send
 from kernelsearch.sandbox.gpu.device import Device, measure_peaks, open_device
-from kernelsearch.sandbox.gpu.loading import load_candidate
 from kernelsearch.sandbox.gpu.window import Windows
 
 FENCE = 1024  # elements on either side of a tensor

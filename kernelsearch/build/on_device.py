@@ -1,4 +1,4 @@
-"""A candidate's text becomes host functions in the launcher's process; the lint came before.
+"""A candidate's text becomes host functions of this process, for a GPU; the lint came before.
 
 CUDA C is compiled by NVRTC through CuPy behind a prelude (`scalar_t`, SCALAR_IS_BFLOAT16, the tunables as macros), and
 launched on torch's stream.
@@ -16,15 +16,28 @@ from kernelsearch.build.triton_worker import load
 from kernelsearch.errors import EnvironmentMissing
 
 
-def load_candidate(source: str, language: str, tunables: dict[str, int], dtype: str) -> dict[str, Any]:
+def load_candidate(source: str, language: str, tunables: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """The candidate's globals, its host functions among them."""
-    found = load(source, tunables)
+    found = load(source, dict(tunables))
     if language == "cuda":
         found["launch"] = make_launch(tunables, dtype)
     return found
 
 
-def make_launch(tunables: Mapping[str, int], dtype: str) -> Callable[..., None]:
+def as_traceable(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The host functions of a Triton candidate again, their launches such that torch.compile sees into them."""
+    from triton.runtime.jit import JITFunction
+
+    seen = dict(found)
+    for name, value in found.items():
+        if isinstance(value, JITFunction):
+            seen[name] = torch.library.wrap_triton(value)
+        elif isinstance(value, types.FunctionType):
+            seen[name] = types.FunctionType(value.__code__, seen, name, value.__defaults__)
+    return seen
+
+
+def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
     """launch(SOURCE, "kernel", grid, block, (arguments,), shared_bytes=n)"""
     try:
         import cupy
