@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelsearch.build.cuda import cuda_texts, device_text
-from kernelsearch.build.resources import check_fit, check_spills, occupancy
+from kernelsearch.build.resources import checked_resources
 from kernelsearch.build.triton_ahead import host_calls
 from kernelsearch.digest import digest, digest_bytes
 from kernelsearch.errors import BuildError, Infrastructure
@@ -89,20 +89,7 @@ def compile_ahead(
         scratch = path.with_suffix(".new")
         scratch.write_text(json.dumps(found))
         scratch.replace(path)
-    return _checked(candidate, found)
-
-
-def _checked(candidate: Candidate, found: dict[str, Any]) -> tuple[Resources, ...]:
-    for kernel in found["kernels"]:
-        check_fit(kernel["kernel"], kernel["architecture"], kernel["shared_bytes"])
-    if found["error"] is not None:
-        raise BuildError(found["error"][:MAXIMUM_MESSAGE])
-    resources = tuple(
-        Resources(occupancy=occupancy(k["architecture"], k["registers"], k["shared_bytes"], k["warps"]), **k)
-        for k in found["kernels"]
-    )
-    check_spills(candidate.source, resources)
-    return resources
+    return checked_resources(candidate.source, found)
 
 
 def _ask(worker: Path, request: dict[str, Any]) -> dict[str, Any]:

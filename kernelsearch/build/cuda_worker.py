@@ -8,6 +8,7 @@ makes a cubin for each architecture, and ptxas says what each kernel takes. The 
 """
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -28,18 +29,16 @@ class CompileError(Exception):
 
 def record(
     source: str, tunables: dict[str, int], calls: list[dict[str, Any]]
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """Every kernel that these calls launch, by text and name, with its largest block and dynamic shared memory."""
+) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Every kernel that these calls launch, by text and name: its largest block, dynamic shared memory and grid."""
     import torch
 
-    launches: dict[tuple[str, str], tuple[int, int]] = {}
+    launches: dict[tuple[str, str], tuple[int, int, int]] = {}
 
     def launch(text: str, name: str, grid: Any, block: Any, arguments: Any, shared_bytes: int = 0) -> None:
-        threads = 1
-        for size in (block,) if isinstance(block, int) else block:
-            threads *= size
-        before = launches.get((text, name), (0, 0))
-        launches[text, name] = (max(before[0], threads), max(before[1], shared_bytes))
+        threads, blocks = (size if isinstance(size, int) else math.prod(size) for size in (block, grid))
+        before = launches.get((text, name), (0, 0, 0))
+        launches[text, name] = (max(before[0], threads), max(before[1], shared_bytes), max(before[2], blocks))
 
     module = types.ModuleType("candidate")
     module.__dict__.update(tunables, launch=launch)
@@ -106,7 +105,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
                 used = usage(compiler(request["texts"][text], name, request["where"]))
             except CompileError as error:
                 return {"error": f"for {name}: {error}", "kernels": kernels}
-            for (of, kernel), (threads, dynamic) in launches.items():
+            for (of, kernel), (threads, dynamic, blocks) in launches.items():
                 if of == text:
                     registers, stack, static = used[kernel]
                     kernels.append(
@@ -117,6 +116,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
                             "stack_bytes": stack,
                             "shared_bytes": static + dynamic,
                             "warps": -(-threads // 32),
+                            "blocks": blocks,
                         }
                     )
     return {"error": None, "kernels": kernels}

@@ -5,12 +5,15 @@ admits a stack by the constant SPILL_BYTES.
 """
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kernelsearch.errors import BuildError, ContractError
 from kernelsearch.spec.record import Resources
 
 REGISTERS, REGISTER_UNIT = 65536, 256
+MAXIMUM_MESSAGE = 3000
 WARP = 32
 
 
@@ -46,13 +49,39 @@ def occupancy(architecture: int, registers: int, shared_bytes: int, warps: int) 
     return blocks * warps / limits.warps
 
 
-def check_fit(kernel: str, architecture: int, shared_bytes: int) -> None:
+def check_fit(kernel: str, architecture: int, registers: int, shared_bytes: int, warps: int) -> None:
+    """Raises BuildError for a kernel of which not one block fits on a multiprocessor."""
     limit = MULTIPROCESSORS[architecture].shared_bytes_of_block
     if shared_bytes > limit:
         raise BuildError(
             f"{kernel} needs {shared_bytes} bytes of shared memory, a block on sm_{architecture} has {limit}: "
             "smaller tiles, or fewer num_stages"
         )
+    if occupancy(architecture, registers, shared_bytes, warps) == 0:
+        raise BuildError(
+            f"{kernel}: {warps} warps with {registers} registers a thread are more than a multiprocessor on "
+            f"sm_{architecture} has: fewer warps, or smaller tiles"
+        )
+
+
+def checked_resources(source: str, found: Mapping[str, Any]) -> tuple[Resources, ...]:
+    """What a worker's answer says of the kernels; raises BuildError for what does not compile, fit or spill little."""
+    for k in found["kernels"]:
+        check_fit(k["kernel"], k["architecture"], k["registers"], k["shared_bytes"], k["warps"])
+    if found["error"] is not None:
+        raise BuildError(found["error"][:MAXIMUM_MESSAGE])
+    resources = tuple(
+        Resources(occupancy=occupancy(k["architecture"], k["registers"], k["shared_bytes"], k["warps"]), **k)
+        for k in found["kernels"]
+    )
+    check_spills(source, resources)
+    return resources
+
+
+def busy_share(found: tuple[Resources, ...], multiprocessors: int) -> float:
+    """The share of a device that these kernels can keep busy: one after the other, a block to a multiprocessor."""
+    blocks = [kernel.blocks for kernel in found]
+    return min(1.0, max(blocks) / multiprocessors) if blocks and all(blocks) else 1.0
 
 
 def check_spills(source: str, found: tuple[Resources, ...]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelsearch.build.host import host_functions
-from kernelsearch.build.resources import check_fit, check_spills, occupancy
+from kernelsearch.build.resources import checked_resources
 from kernelsearch.digest import digest, digest_bytes
 from kernelsearch.errors import BuildError, EnvironmentMissing, Infrastructure
 from kernelsearch.spec.candidate import Candidate, saved_tensors
@@ -67,20 +67,7 @@ def compile_ahead(
         scratch = path.with_suffix(".new")
         scratch.write_text(json.dumps(found))
         scratch.replace(path)
-    return _checked(candidate, found)
-
-
-def _checked(candidate: Candidate, found: dict[str, Any]) -> tuple[Resources, ...]:
-    for kernel in found["kernels"]:
-        check_fit(kernel["kernel"], kernel["architecture"], kernel["shared_bytes"])
-    if found["error"] is not None:
-        raise BuildError(found["error"][:MAXIMUM_MESSAGE])
-    resources = tuple(
-        Resources(occupancy=occupancy(k["architecture"], k["registers"], k["shared_bytes"], k["warps"]), **k)
-        for k in found["kernels"]
-    )
-    check_spills(candidate.source, resources)
-    return resources
+    return checked_resources(candidate.source, found)
 
 
 def host_calls(target: Target, candidate: Candidate, workload: Workload) -> list[dict[str, Any]]:

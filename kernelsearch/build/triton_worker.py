@@ -10,6 +10,7 @@ each architecture, and cuobjdump says what it takes. Standard library, torch and
 import contextlib
 import json
 import linecache
+import math
 import os
 import re
 import subprocess
@@ -36,15 +37,15 @@ FILE = "candidate.py"
 
 
 class Recorder:
-    """Stands for a kernel in the host functions: keeps the arguments of each launch."""
+    """Stands for a kernel in the host functions: keeps the arguments and the blocks of each launch."""
 
-    def __init__(self, kernel: Any, launches: list[tuple[Any, dict[str, Any]]]) -> None:
+    def __init__(self, kernel: Any, launches: list[tuple[Any, dict[str, Any], int]]) -> None:
         self.kernel, self.launches = kernel, launches
 
     def __getitem__(self, grid: Any) -> Any:
         def launch(*arguments: Any, **keywords: Any) -> None:
             named = dict(zip(self.kernel.arg_names, arguments, strict=False)) | keywords
-            self.launches.append((self.kernel, named))
+            self.launches.append((self.kernel, named, math.prod(grid)))
 
         return launch
 
@@ -59,12 +60,12 @@ def load(source: str, tunables: dict[str, int]) -> dict[str, Any]:
     return module.__dict__
 
 
-def record(found: dict[str, Any], calls: list[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+def record(found: dict[str, Any], calls: list[dict[str, Any]]) -> list[tuple[Any, dict[str, Any], int]]:
     """Every launch that these calls of host functions make."""
     import torch
     import triton
 
-    launches: list[tuple[Any, dict[str, Any]]] = []
+    launches: list[tuple[Any, dict[str, Any], int]] = []
     host: dict[str, Any] = dict(found)
     for name, value in found.items():
         if isinstance(value, triton.runtime.jit.JITFunction):
@@ -154,15 +155,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     launches = record(load(request["source"], request["tunables"]), request["calls"])
     kernels: list[dict[str, Any]] = []
     for architecture in request["architectures"]:
-        seen = set()
-        for kernel, named in launches:
+        seen: dict[tuple[str, str], dict[str, Any]] = {}
+        for kernel, named, blocks in launches:
             launch = describe(kernel, named)
             key = (kernel.__name__, json.dumps(launch, sort_keys=True))
             if key in seen:
+                seen[key]["blocks"] = max(seen[key]["blocks"], blocks)
                 continue
-            seen.add(key)
             try:
-                kernels.append(compile_launch(kernel, launch, architecture))
+                seen[key] = compile_launch(kernel, launch, architecture) | {"blocks": blocks}
+                kernels.append(seen[key])
             except Exception as error:
                 return {"kernels": kernels, "error": f"{kernel.__name__} for sm_{architecture}: {last_lines(error)}"}
     return {"kernels": kernels, "error": None}

@@ -66,7 +66,8 @@ class Measurement:
 class Resources:
     """What the compiler gave one GPU kernel: per thread registers and bytes of stack, per block shared memory.
 
-    `occupancy` is the share of a multiprocessor's warps that these leave room for. Triton and CUDA C kernels have no
+    `occupancy` is the share of a multiprocessor's warps that these leave room for; `blocks` is its largest grid in the
+    timed workloads, 0 in records that do not say. Triton and CUDA C kernels have no
     arrays of their own in memory unless they say so, so a stack is registers that were spilled.
     """
 
@@ -77,6 +78,7 @@ class Resources:
     shared_bytes: int
     warps: int
     occupancy: float
+    blocks: int = 0
 
 
 @dataclass(frozen=True)

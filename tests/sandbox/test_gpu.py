@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kernelsearch.build.resources import busy_share
 from kernelsearch.sandbox.gpu import channel
 from kernelsearch.sandbox.gpu.device import CpuDevice
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.gpu.launcher import Fenced, Trespass
+from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks, best_speedup, calls_library
 from kernelsearch.sandbox.gpu.session import GpuSession
 from kernelsearch.sandbox.gpu.window import Windows
-from kernelsearch.spec import read_candidate
+from kernelsearch.spec import Resources, read_candidate
 from kernelsearch.verify.run import CandidateFailure
 from tests.sandbox.conftest import QUICK
 from tests.sandbox.triton_candidates import RIGHT, WRONG
@@ -102,6 +104,37 @@ def test_a_wrong_window_is_seen_by_the_comparison(windows):
 
 def test_sets_of_inputs_overflow_the_cache_together(windows):
     assert len(windows.sets) * 512 * 256 * 4 > 2 * CpuDevice.cache_bytes
+
+
+def test_a_small_grid_bounds_the_speedup_before_anything_runs(folder):
+    (workload,) = folder.workloads("tiny", "float32")
+    peaks, known = GpuPeaks(1e15, 1e12), {workload.name: 10.0}
+    whole, part = (best_speedup(folder.target, (workload,), known, peaks, share) for share in (1.0, 1 / 64))
+    work = folder.target.entry("row_sum").work(workload.sizes, workload.parameters, "float32", backward=True)
+    assert whole == pytest.approx(IMPOSSIBLE_FACTOR * 10.0 / (1e6 * work.bytes / 1e12))
+    assert part == pytest.approx(whole / 8)
+
+
+def test_a_device_is_kept_busy_by_the_largest_grid():
+    small, large = (Resources("f", 90, 32, 0, 0, 4, 1.0, blocks) for blocks in (4, 33))
+    assert busy_share((small, large), 132) == 0.25
+    assert busy_share((small, replace(large, blocks=1000)), 132) == 1.0
+    assert busy_share((small, replace(large, blocks=0)), 132) == 1.0  # an old record does not say
+
+
+def test_grids_of_library_products_are_not_known():
+    assert calls_library("def f(a, b):\n    return torch.mm(a, b)\n")
+    assert calls_library("def f(a, b):\n    return a @ b\n")
+    assert not calls_library(RIGHT)
+
+
+@pytest.mark.slow
+def test_a_binding_that_cannot_win_is_refused_before_it_is_loaded(gpu_judge, monkeypatch):
+    described = CpuDevice().describe() | {"multiprocessors": 1 << 20, "capability": 90}
+    monkeypatch.setattr(GpuSession, "device", property(lambda _: described, lambda *_: None), raising=False)
+    gpu_judge.baselines_us["tiny/rows"] = 1e-6
+    verdict = gpu_judge.judge(candidate(RIGHT), to_beat=1.5)
+    assert (verdict.status, verdict.gates[-1].name, verdict.speedup) == ("SLOWER", "roofline", None), verdict
 
 
 @pytest.mark.slow

@@ -64,8 +64,10 @@ def test_spills_beyond_what_the_file_admits_are_refused():
 
 def test_a_block_that_does_not_fit_is_refused():
     with pytest.raises(BuildError, match="232448"):
-        check_fit("f", 90, 232449)
-    check_fit("f", 90, 232448)
+        check_fit("f", 90, 32, 232449, 4)
+    with pytest.raises(BuildError, match="16 warps with 255 registers"):
+        check_fit("f", 90, 255, 0, 16)
+    check_fit("f", 90, 255, 232448, 8)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ candidate's, drawn afterwards, is judged by the full rule in this process. The f
 must not say less than the device's events, and nothing may be faster than the peaks measured here allow.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks
 from kernelsearch.sandbox.gpu.run import GpuRun
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Measurement, Status
-from kernelsearch.spec.target import UNIT_ROUNDOFF, Work
+from kernelsearch.spec.target import UNIT_ROUNDOFF
 from kernelsearch.spec.workload import Workload
 from kernelsearch.timing.clock import Effort, measure
 from kernelsearch.timing.statistics import Samples, noise, speedup_interval
@@ -23,7 +22,6 @@ from kernelsearch.verify.run import CandidateFailure
 
 LARGEST_DISTANCE = 0.02
 DISTANCE_FACTOR = 8.0
-IMPOSSIBLE_FACTOR = 2.0
 CLOCK_SLACK_S = 20e-6
 
 
@@ -42,17 +40,6 @@ class Side:
                 Status.INTEGRITY, f"the device's clock says {seconds} s a call, the host's {host_s} s"
             )
         return seconds
-
-
-@dataclass(frozen=True)
-class GpuPeaks:
-    """Operations per second in the dtype of the products, bytes per second of device memory."""
-
-    flops: float
-    bytes_per_s: float
-
-    def speed_of_light_us(self, work: Work) -> float:
-        return 1e6 * max(work.flops / self.flops, work.bytes / self.bytes_per_s)
 
 
 class GpuContest:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from kernelsearch.build.resources import MULTIPROCESSORS
+from kernelsearch.build.resources import MULTIPROCESSORS, busy_share
 from kernelsearch.errors import BuildError, ContractError, Infrastructure
-from kernelsearch.sandbox.gpu.contest import GpuContest, GpuPeaks
+from kernelsearch.sandbox.gpu.contest import GpuContest
+from kernelsearch.sandbox.gpu.peaks import best_speedup, calls_library, measured_peaks
 from kernelsearch.sandbox.gpu.run import GpuRun
 from kernelsearch.sandbox.gpu.session import GpuSession
 from kernelsearch.sandbox.judge import FIRST_LOOK, Care
@@ -37,7 +38,10 @@ SANITIZER_STATUS, SANITIZER_TIMEOUT_S = 86, 300.0
 
 @dataclass(frozen=True)
 class GpuJudge:
-    """Judges candidates of one target in one dtype on the device at `place`; `without` names gates to leave out."""
+    """Judges candidates of one target in one dtype on the device at `place`; `without` names gates to leave out.
+
+    `baselines_us` remembers, by workload, what the baseline took when it was last timed.
+    """
 
     folder: TargetFolder
     dtype: str
@@ -46,6 +50,7 @@ class GpuJudge:
     place: str = "cuda"
     care: Care = field(default_factory=Care)
     without: frozenset[str] = frozenset()
+    baselines_us: dict[str, float] = field(default_factory=dict)
 
     def judge(self, candidate: Candidate, to_beat: float | None = None) -> Verdict:
         return _GpuTrial(self, candidate, self.care, to_beat).run()
@@ -113,8 +118,10 @@ class _GpuTrial:
         target, candidate = folder.target, self._candidate
         self._gate("build", lambda: self._language.build(target, candidate, dtype, judge.cache_dir))
         self._gate("lint", lambda: self._language.lint(target, candidate, dtype, judge.cache_dir))
-        with self._load() as run:
+        with self._open() as run:
             self._gate("compile ahead", lambda: self._compile_ahead(run.session))
+            self._gate("roofline", lambda: self._check_roofline(run.session))
+            self._gate("load", run.load)
             self._gate("smoke", lambda: gates.smoke(folder, run, dtype, rng, self._domain))
             if self._to_beat is not None:
                 self._gate("first look", lambda: self._look(run))
@@ -128,9 +135,14 @@ class _GpuTrial:
         with self._load() as run:  # a process that has only ever been timed
             self._gate("timing", lambda: self._time(run, self._care.effort))
 
-    def _load(self, **setting: Any) -> GpuRun:
+    def _open(self, **setting: Any) -> GpuRun:
         judge = self._judge
         return GpuRun(self._folder.target, self._candidate, judge.dtype, judge.place, **setting)
+
+    def _load(self, **setting: Any) -> GpuRun:
+        run = self._open(**setting)
+        run.load()
+        return run
 
     def _compile_ahead(self, session: GpuSession) -> None:
         """For this very device, if its limits are known."""
@@ -140,6 +152,21 @@ class _GpuTrial:
                 self._folder.target, self._candidate, judge.workloads, (capability,), judge.cache_dir
             )
             self._resources = found or ()
+
+    def _check_roofline(self, session: GpuSession) -> None:
+        """Refuses a binding whose grids leave so much of the device idle that no kernel could beat what is known."""
+        known, multiprocessors = self._judge.baselines_us, session.device.get("multiprocessors")
+        if self._to_beat is None or not multiprocessors or calls_library(self._candidate.source):
+            return
+        if any(w.name not in known for w in self._judge.workloads):
+            return
+        peaks = measured_peaks(session)
+        bound = best_speedup(
+            self._folder.target, self._judge.workloads, known, peaks, busy_share(self._resources, multiprocessors)
+        )
+        if bound < self._to_beat:
+            detail = f"at most {bound:.3f}x by the roofline of the multiprocessors that its grids reach; not run"
+            raise CandidateFailure(Status.SLOWER, detail)
 
     def _search(self, run: GpuRun) -> None:
         folder, dtype, rng, care = self._folder, self._judge.dtype, self._rng, self._care
@@ -176,14 +203,13 @@ class _GpuTrial:
         self._measured, self._interval = [], None
 
     def _time(self, run: GpuRun, effort: Effort) -> None:
-        found, _ = run.session.ask("peaks")
-        flops = max(found["bfloat16_flops"], found["float32_flops"])
-        peaks = GpuPeaks(flops, found["bytes_per_s"])
+        peaks = measured_peaks(run.session)
         measured = []
         for workload in self._judge.workloads:
             contest = GpuContest(self._folder, workload, run, self._rng)
             self._modes.add("CUDA graphs" if contest.staged["is_graph"] else "single launches")
             measured.append(contest.measure(effort, peaks))
+            self._judge.baselines_us[workload.name] = measured[-1][1].baseline_us
         self._measured = measured
         self._interval = weighted_speedup(
             [s for s, _ in measured], [m.baseline_us for _, m in measured], [m.calls for _, m in measured], self._rng

@@ -17,7 +17,7 @@ from kernelsearch.verify.run import CandidateFailure, Tensors
 
 
 class GpuRun:
-    """A candidate loaded in a launcher at `place`, "cuda" or, in tests, "cpu"."""
+    """A candidate in a launcher at `place`, "cuda" or, in tests, "cpu"; it answers once it was loaded."""
 
     def __init__(
         self,
@@ -32,6 +32,9 @@ class GpuRun:
         self._target, self._candidate, self._dtype = target, candidate, dtype
         self._passed = host_functions(target, candidate.declared)
         self.session = GpuSession(place, prefix=prefix, timeout_s=timeout_s)
+
+    def load(self) -> None:
+        candidate, dtype = self._candidate, self._dtype
         tunables = dict(candidate.tunables)
         self.session.ask(
             "load",
