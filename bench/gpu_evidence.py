@@ -1,9 +1,11 @@
 """Everything that has to be shown on a GPU, in parts that each have a time limit; called by scripts/gpu_evidence.sh.
 
-    python bench/gpu_evidence.py [--parts tests,judge,bench,study] [--targets a,b] [--dtype bfloat16]
+    python bench/gpu_evidence.py [--parts tests,judge,bench,study,race,sanitizer] [--targets a,b] [--dtype bfloat16]
+    python bench/gpu_evidence.py --plan      what it would do, and what this machine lacks for it; needs no GPU
 
-After every single answer the results file and its table are written anew, so that a run that is killed leaves all it
-knew: bench/results/<device>/<date>-<commit>.json and .md. Losses and failures are in them like everything else.
+Parts share `--seconds` by LIMITS_S: a part asked for alone has the time of all. After every single answer the results
+file and its table are written anew, so that a run that is killed leaves all it knew:
+bench/results/<device>/<date>-<commit>.json and .md. Losses and failures are in them like everything else.
 """
 
 import argparse
@@ -22,8 +24,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.gpu_table import as_markdown
+
 ROOT = Path(__file__).resolve().parent.parent
-LIMITS_S = {"tests": 80, "judge": 180, "bench": 140, "study": 60, "sanitizer": 60}  # together below nine minutes
+# Together below nine minutes.
+LIMITS_S = {"tests": 100, "judge": 150, "bench": 110, "study": 60, "race": 70, "sanitizer": 40}
 NO_GPU = "kernelsearch: no GPU: torch sees no CUDA device here, and this script measures nothing else"
 CLI = "from kernelsearch.cli import main; main()"
 SMI = "clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_event_reasons.active"
@@ -49,44 +54,6 @@ class Evidence:
             scratch = path.with_suffix(path.suffix + ".new")
             scratch.write_text(text)
             os.replace(scratch, path)
-
-
-def as_markdown(document: dict[str, Any]) -> str:
-    """The tables a person reads: what was proven, and how it compares, slower ones too."""
-    lines = [f"# {document['device']['name']}, {document['date']}, commit {document['commit']}", ""]
-    if "tests" in document:
-        lines += [*(f"Tests: {row['summary']}" for row in document["tests"]), ""]
-    if "judge" in document:
-        lines += ["| target | seed | verdict | faster | speedup | detail |", "|---|---|---|---|---|---|"]
-        for row in document["judge"]:
-            speedup = f"{row['speedup']:.2f}x [{row['low']:.2f}, {row['high']:.2f}]" if row.get("speedup") else "-"
-            detail = str(row.get("detail", "")).replace("|", "/").replace("\n", " ")[:160]
-            faster = {True: "yes", False: "no"}.get(row.get("faster"), "not timed")
-            lines.append(f"| {row['target']} | {row['seed']} | {row['status']} | {faster} | {speedup} | {detail} |")
-        lines.append("")
-    if "bench" in document:
-        lines += ["| workload | seed | us | of speed of light | against |", "|---|---|---|---|---|"]
-        for row in document["bench"]:
-            if "us" not in row:
-                lines.append(f"| {row['target']} | {row['seed']} | - | - | {row['error'][:120]} |")
-                continue
-            us = row["us"].get("seed")
-            versus = [f"{n} {v['speedup']:.2f}x [{v['low']:.2f}, {v['high']:.2f}]" for n, v in row["vs"].items()]
-            versus += [f"{name}: failed" for name in row["errors"]]
-            share = f"{row['speed_of_light_us'] / us:.0%}" if us else "-"
-            shown = f"{us:.1f}" if us else "failed"
-            lines.append(f"| {row['workload']} | {row['seed']} | {shown} | {share} | {', '.join(versus)} |")
-        lines.append("")
-    if "study" in document:
-        lines += ["| study of | trials | statuses | best |", "|---|---|---|---|"]
-        lines += [
-            f"| {r['target']} | {r.get('trials')} | {r.get('statuses')} | {r.get('best')} |" for r in document["study"]
-        ]
-        lines.append("")
-    if "sanitizer" in document:
-        found = [f"{row['target']}/{row['seed']} {row['status']}" for row in document["sanitizer"]]
-        lines += [f"compute-sanitizer: {', '.join(found)}", ""]
-    return "\n".join(lines)
 
 
 def run(command: list[str], timeout_s: float) -> tuple[int | None, str, str]:
@@ -125,6 +92,7 @@ def seeds(targets: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def part_tests(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """The tests marked gpu."""
     command = [sys.executable, "-m", "pytest", "tests/sandbox/test_gpu.py", "-m", "gpu", "-q", "-p", "no:xdist"]
     status, out, err = run([*command, "-o", "addopts=--import-mode=importlib"], until - time.monotonic())
     summary = (out.strip().splitlines() or ["no output"])[-1] if status is not None else "stopped at its time limit"
@@ -168,6 +136,7 @@ def judge(
 
 
 def part_bench(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """Every seed against its rivals."""
     for target, seed, language in seeds(asked.targets):
         left = until - time.monotonic()
         named = {"target": target, "seed": seed, "language": language}
@@ -199,6 +168,27 @@ def part_study(evidence: Evidence, asked: argparse.Namespace, until: float) -> N
         found = last_json(out) or {"error": err[-600:] or f"exit status {status}"}
         best = found.get("best") or {}
         evidence.add("study", {**found, "target": target, "best": best.get("detail") and f"{best.get('low')}"})
+
+
+def part_race(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
+    """Training steps in four modes, with what a study kept in this run's state folder; then a race, if time is left."""
+    dtype = {"bfloat16": "bf16", "float32": "fp32"}[asked.dtype]
+    where = ["--device", asked.place, "--dtype", dtype, "--compile", "--json"]
+    for name, options in (("bench", ["--steps", "20"]), ("race", ["--steps", "120"])):
+        left = until - time.monotonic()
+        if left < 10:
+            return
+        status, out, err = run([sys.executable, "-c", CLI, name, "--config", asked.config, *options, *where], left)
+        found = last_json(out)
+        if name == "bench":
+            modes = [f"{m['name']} {m['tokens_per_second']:.0f} tokens/s" for m in (found or {}).get("modes", ())]
+            summary = ", ".join(modes)
+        else:
+            summary = str({k: (found or {}).get(k) for k in ("speedup", "low", "high", "equality", "reason")})
+        if not found:
+            summary = "stopped at its time limit" if status is None else (err.strip().splitlines() or ["no output"])[-1]
+        row = {"config": asked.config, "command": name, "status": status, "summary": summary, "found": found}
+        evidence.add("race", {**row, "seconds": left - (until - time.monotonic())})
 
 
 def part_sanitizer(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
@@ -252,6 +242,7 @@ PARTS = {
     "judge": part_judge,
     "bench": part_bench,
     "study": part_study,
+    "race": part_race,
     "sanitizer": part_sanitizer,
 }
 
@@ -264,24 +255,35 @@ def main() -> None:
     parser.add_argument("--group", default="d12", help="workloads to time")
     parser.add_argument("--place", default="cuda", choices=("cuda", "cpu"), help="cpu: the stand-in, to try the script")
     parser.add_argument("--jobs", type=int, default=max(1, min(6, (os.cpu_count() or 2) // 2)))
+    parser.add_argument("--config", default="d6", help="what the race trains")
+    parser.add_argument("--seconds", type=float, default=float(sum(LIMITS_S.values())), help="for all parts together")
+    parser.add_argument("--commit", default="", help="where the checkout has no git folder")
+    parser.add_argument("--plan", action="store_true", help="say what would be done, check what can be, do nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     asked = parser.parse_args()
     asked.targets = [name for name in asked.targets.split(",") if name]
     wanted = asked.parts.split(",")
     if unknown := set(wanted) - set(PARTS):
         parser.error(f"--parts={','.join(sorted(unknown))}: known are {', '.join(PARTS)}")
+    limits = {name: asked.seconds * LIMITS_S[name] / sum(LIMITS_S[n] for n in wanted) for name in wanted}
+    if asked.plan:
+        from bench.gpu_plan import plan
+
+        steps = {name: f"at most {limits[name]:.0f} s. {PARTS[name].__doc__}" for name in wanted}
+        sys.exit(plan(asked, steps, list(seeds(asked.targets))))
     if asked.place == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
     device = describe_device(asked.place)
     folder = re.sub(r"[^a-z0-9]+", "-", device["name"].lower()).strip("-")
     today = datetime.now(UTC).date().isoformat()
-    evidence = Evidence(asked.out / folder / f"{today}-{commit()}.json")
-    evidence.document = {"device": device, "date": today, "commit": commit(), "command": sys.argv[1:]}
+    named = asked.commit or commit()
+    evidence = Evidence(asked.out / folder / f"{today}-{named}.json")
+    evidence.document = {"device": device, "date": today, "commit": named, "command": sys.argv[1:]}
     evidence.save()
     for name in wanted:
         started = time.monotonic()
         try:
-            PARTS[name](evidence, asked, started + LIMITS_S[name])
+            PARTS[name](evidence, asked, started + limits[name])
         except Exception as error:  # a part that breaks must not cost the others
             evidence.add("failures", {"part": name, "error": f"{type(error).__name__}: {error}"[:600]})
         sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")

@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
 # Show on a GPU what this project claims of one, in under nine minutes: tests, every seed judged and timed, rivals, short
-# studies. Uses the machine's own python3, its torch and its Triton; nothing is downloaded. Arguments go to
+# studies, a race. `--plan` says what would be done and what is missing, anywhere. Uses the machine's own python3, its torch and its Triton; nothing is downloaded. Arguments go to
 # bench/gpu_evidence.py:  bash scripts/gpu_evidence.sh --parts judge,bench --targets attention,mix_norm
-# WHEELS=DIR names a folder of wheels for what the machine's python lacks (typer, rich, hypothesis, pytest).
+# WHEELS=DIR names a folder of wheels for what the machine's python lacks (typer, rich, hypothesis, pytest and what they
+# need; for the race pyarrow, rustbpe, tiktoken). They are unpacked, so pip need not be there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-python3}"
 if [ -n "${WHEELS:-}" ]; then
     site="$(mktemp -d)"
     trap 'rm -rf "$site"' EXIT
-    "$python" -m pip install -q --no-index --no-deps --no-compile --target "$site" "$WHEELS"/*.whl
+    for wheel in "$WHEELS"/*.whl; do "$python" -m zipfile -e "$wheel" "$site"; done
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 export KERNELSEARCH_HOME="${KERNELSEARCH_HOME:-$PWD/.kernelsearch-gpu}"
+# Caches beside the state: a home folder may be missing or read-only.
+export TRITON_CACHE_DIR="$KERNELSEARCH_HOME/triton" TORCHINDUCTOR_CACHE_DIR="$KERNELSEARCH_HOME/inductor"
+export CUPY_CACHE_DIR="$KERNELSEARCH_HOME/cupy"
 if ! "$python" -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else 3)' 2>/dev/null; then
-    case " $* " in *" --place cpu "* | *" --help "*) ;; *)
+    case " $* " in *" --place cpu "* | *" --help "* | *" --plan "*) ;; *)
         echo "kernelsearch: no GPU: torch sees no CUDA device here, and this script measures nothing else" >&2
         exit 2 ;;
     esac

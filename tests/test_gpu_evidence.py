@@ -36,6 +36,31 @@ def test_without_a_gpu_it_ends_with_one_clear_sentence(monkeypatch):
     assert done.stderr.count("\n") == 1 and "no GPU" in done.stderr
 
 
+def test_the_plan_names_every_seed_and_what_is_missing(evidence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_evidence.py", "--plan", "--parts", "judge,sanitizer", "--targets", "relu2"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SystemExit) as ended:
+        evidence.main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "  triton relu2/flat\n  cuda relu2/vectors\n" in said and "attention" not in said
+    assert "missing here: program compute-sanitizer" in said and "would fail" not in said
+
+
+def test_a_plan_tells_a_group_that_a_target_lacks(evidence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_evidence.py", "--plan", "--targets", "relu2", "--group", "huge"])
+    with pytest.raises(SystemExit):
+        evidence.main()
+    assert "would fail: triton relu2/flat: workload='huge'" in capsys.readouterr().out
+
+
+def test_a_part_alone_has_the_time_of_all(evidence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_evidence.py", "--plan", "--parts", "race", "--seconds", "300"])
+    with pytest.raises(SystemExit):
+        evidence.main()
+    assert "race: at most 300 s." in capsys.readouterr().out
+
+
 def test_the_parts_together_stay_below_nine_minutes(evidence):
     assert set(evidence.LIMITS_S) == set(evidence.PARTS)
     assert sum(evidence.LIMITS_S.values()) < 9 * 60

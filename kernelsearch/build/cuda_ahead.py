@@ -36,9 +36,9 @@ def cuda_compiler() -> tuple[str, str, str] | None:
     try:
         found = importlib.util.find_spec("cuda.bindings.nvrtc"), importlib.util.find_spec("nvidia")
         if all(spec is not None for spec in found):
-            headers = _headers()
-            if headers is not None:
-                return "nvrtc", str(headers), version("nvidia-cuda-nvrtc")
+            headers = _packaged_headers()
+            if headers:
+                return "nvrtc", str(headers[0]), version("nvidia-cuda-nvrtc")
     except (PackageNotFoundError, ModuleNotFoundError):
         pass
     nvcc = shutil.which("nvcc")
@@ -48,11 +48,18 @@ def cuda_compiler() -> tuple[str, str, str] | None:
     return "nvcc", nvcc, text.strip().splitlines()[-1] if text.strip() else "unknown"
 
 
-def _headers() -> Path | None:
+def cuda_headers() -> tuple[Path, ...]:
+    """The folder that holds cuda_bf16.h: that of the packages which bring NVRTC, or beside nvcc; empty without one."""
+    nvcc = shutil.which("nvcc")
+    beside = [Path(nvcc).resolve().parent.parent / "include"] if nvcc is not None else []
+    return (*_packaged_headers(), *(folder for folder in beside if (folder / "cuda_bf16.h").is_file()))[:1]
+
+
+def _packaged_headers() -> tuple[Path, ...]:
     spec = importlib.util.find_spec("nvidia")
     places = spec.submodule_search_locations if spec is not None else None
     folders = [folder for place in places or () for folder in sorted(Path(place).glob("cu*/include"), reverse=True)]
-    return next((folder for folder in folders if (folder / "cuda_bf16.h").is_file()), None)
+    return tuple(folder for folder in folders if (folder / "cuda_bf16.h").is_file())
 
 
 def compile_ahead(

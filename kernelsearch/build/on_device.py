@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kernelsearch.build.cuda import device_code
+from kernelsearch.build.cuda_ahead import cuda_headers
 from kernelsearch.build.triton_worker import load
 from kernelsearch.errors import EnvironmentMissing
 
@@ -44,6 +45,7 @@ def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
     except ImportError:
         raise EnvironmentMissing("cupy is not installed: pip install 'kernelsearch[cuda13]'") from None
     modules: dict[str, Any] = {}
+    options = ("--std=c++17", *(f"-I{folder}" for folder in cuda_headers()))  # CuPy brings no cuda_bf16.h
 
     def launch(
         source: str,
@@ -54,7 +56,7 @@ def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
         shared_bytes: int = 0,
     ) -> None:
         if source not in modules:
-            modules[source] = cupy.RawModule(code=device_code(source, tunables, dtype), options=("--std=c++17",))
+            modules[source] = cupy.RawModule(code=device_code(source, tunables, dtype), options=options)
         kernel = modules[source].get_function(name)
         if shared_bytes > 48 << 10:
             kernel.max_dynamic_shared_size_bytes = shared_bytes

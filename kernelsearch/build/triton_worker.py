@@ -142,7 +142,8 @@ def usage(cubin: bytes) -> tuple[int, int]:
     """Registers and bytes of stack for each thread, read by Triton's own cuobjdump: no driver is needed."""
     import triton
 
-    program = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
+    brought = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
+    program = brought if os.path.exists(brought) else "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()

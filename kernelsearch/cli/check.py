@@ -63,7 +63,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     judge = place.judge_for(language, folder, request.dtype, workloads, ARCHITECTURES)
     if isinstance(judge, Judge):
         judge = replace(judge, on_gate=lambda gate: console.print(foreign(f"gate {gate}"), soft_wrap=True))
-    context = place.context(folder, request.dtype, workloads)
+    context = place.context(folder, request.dtype, workloads, language)
     recorded = recorded_verdict(place.ledger, candidate.digest, digest(context)) if request.keeps else None
     if recorded is not None and recorded.accepted:
         verdict = recorded

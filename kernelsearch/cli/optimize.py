@@ -10,7 +10,6 @@ from kernelsearch.cli.proposers import SEARCHES, WRITERS, Ground, ModelOptions, 
 from kernelsearch.cli.workplace import (
     Workplace,
     chosen_workloads,
-    gpu_environment,
     open_workplace,
     parse_seconds,
     read_source,
@@ -26,7 +25,7 @@ from kernelsearch.report.text import format_interval, name_candidate, open_conso
 from kernelsearch.report.verdict import render_verdict
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.judge import Judge
-from kernelsearch.sandbox.languages import GPU_LANGUAGES, device_of
+from kernelsearch.sandbox.languages import device_of
 from kernelsearch.search import FINALISTS, Budget, StudyResult, Trial, run_study
 from kernelsearch.search.llm import ModelProposer
 from kernelsearch.spec import Candidate, Idea, TargetFolder, Verdict, read_candidate
@@ -56,9 +55,7 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
     workloads = chosen_workloads(folder, request.workload, request.dtype)
     seeds = starting_candidates(folder, request.language, request.candidates, needs_any=request.proposer in SEARCHES)
     judge = place.judge_for(request.language, folder, request.dtype, workloads)
-    context = place.context(folder, request.dtype, workloads)
-    if request.language in GPU_LANGUAGES:
-        context["gpu"] = gpu_environment()
+    context = place.context(folder, request.dtype, workloads, request.language)
     console = open_console(stderr=True)
     progress = StudyProgress(console)
     given = seeds[len(seeds) - len(request.candidates) :]

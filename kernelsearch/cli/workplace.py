@@ -11,7 +11,6 @@ import torch
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from kernelsearch.build.resources import ARCHITECTURES
-from kernelsearch.build.triton_ahead import triton_version
 from kernelsearch.cli.own import find_folder
 from kernelsearch.cli.state import open_state
 from kernelsearch.dispatch.fingerprint import fingerprint
@@ -91,15 +90,19 @@ class Workplace:
     def environment(self) -> Mapping[str, Any]:
         return describe_environment(threads=self.threads, allocator_tuned=self.allocator_tuned)
 
-    def context(self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...]) -> dict[str, Any]:
-        """All that a verdict depends on besides the candidate."""
+    def context(
+        self, folder: TargetFolder, dtype: str, workloads: tuple[Workload, ...], language: str = "cpp"
+    ) -> dict[str, Any]:
+        """All that a verdict about a candidate in this language depends on besides it."""
+        is_for_gpu = language in GPU_LANGUAGES
+        found = {} if is_for_gpu and torch.cuda.is_available() else fingerprint()
         return {
             "target": folder.target.name,
             "contract": folder.contract_digest,
             "dtype": dtype,
             "workloads": [w.as_json() for w in workloads],
             "environment": dict(self.environment()),
-            "fingerprint": fingerprint(),
+            "fingerprint": {**found, **(fingerprint("cuda") if is_for_gpu else {})},
         }
 
 
@@ -122,15 +125,6 @@ def require_device(device: str) -> None:
             f"device={device!r}: no CUDA device: this PyTorch ({torch.__version__}) sees none. Use --device cpu, or a "
             "machine with an NVIDIA GPU and a PyTorch built for CUDA"
         )
-
-
-def gpu_environment() -> dict[str, str | None]:
-    """What a verdict about a GPU kernel depends on besides: the device, or none, and the compiler."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    try:
-        return {"device": device, "triton": triton_version()}
-    except EnvironmentMissing:
-        return {"device": device, "triton": None}
 
 
 def tell_waiting(gate: str) -> None:

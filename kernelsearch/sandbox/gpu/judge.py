@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from kernelsearch.build.host import host_functions, lint_host
 from kernelsearch.build.resources import MULTIPROCESSORS, busy_share
-from kernelsearch.errors import BuildError, ContractError, Infrastructure
+from kernelsearch.errors import BuildError, ContractError, EnvironmentMissing, Infrastructure
 from kernelsearch.sandbox.gpu.contest import GpuContest
 from kernelsearch.sandbox.gpu.peaks import best_speedup, calls_library, measured_peaks
 from kernelsearch.sandbox.gpu.run import GpuRun
@@ -117,7 +118,9 @@ class _GpuTrial:
         judge, folder, dtype, rng = self._judge, self._folder, self._judge.dtype, self._rng
         target, candidate = folder.target, self._candidate
         self._gate("build", lambda: self._language.build(target, candidate, dtype, judge.cache_dir))
-        self._gate("lint", lambda: self._language.lint(target, candidate, dtype, judge.cache_dir))
+        # The text alone: an emulation, and a compiler for it, are for machines without a GPU.
+        passed = host_functions(target, candidate.declared)
+        self._gate("lint", lambda: lint_host(candidate.source, candidate.language, passed))
         with self._open() as run:
             self._gate("compile ahead", lambda: self._compile_ahead(run.session))
             self._gate("roofline", lambda: self._check_roofline(run.session))
@@ -148,10 +151,14 @@ class _GpuTrial:
         """For this very device, if its limits are known."""
         judge, capability = self._judge, session.device["capability"]
         if self._language.ahead is not None and capability in MULTIPROCESSORS:
-            found = self._language.ahead(
-                self._folder.target, self._candidate, judge.workloads, (capability,), judge.cache_dir
-            )
-            self._resources = found or ()
+            try:
+                found = self._language.ahead(
+                    self._folder.target, self._candidate, judge.workloads, (capability,), judge.cache_dir
+                )
+            except EnvironmentMissing as error:  # the device itself will refuse what does not fit
+                self._notes.append(f"not compiled ahead: {error}"[:200])
+            else:
+                self._resources = found or ()
 
     def _check_roofline(self, session: GpuSession) -> None:
         """Refuses a binding whose grids leave so much of the device idle that no kernel could beat what is known."""

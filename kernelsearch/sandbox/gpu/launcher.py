@@ -7,6 +7,8 @@ checked after the call, what a kernel only reads is compared with what it was, a
 in another process that this one never learns the answers of. A kernel that hangs or faults costs this process alone.
 """
 
+import ctypes
+import signal
 import socket
 import sys
 import traceback
@@ -21,6 +23,7 @@ from kernelsearch.sandbox.gpu.channel import Closed, receive, send
 from kernelsearch.sandbox.gpu.device import Device, measure_peaks, open_device
 from kernelsearch.sandbox.gpu.window import Windows
 
+PR_SET_PDEATHSIG = 1
 FENCE = 1024  # elements on either side of a tensor
 Answer = tuple[Any, dict[str, Tensor]]
 
@@ -133,7 +136,13 @@ def serve(channel: socket.socket, launcher: Launcher) -> None:
             return
 
 
+def end_with_parent() -> None:
+    """A judge that is killed leaves no launcher behind that waits for a kernel which never ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
+    end_with_parent()
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
         launcher = Launcher(open_device(sys.argv[2]))

@@ -44,7 +44,7 @@ class GpuSession:
                 pass_fds=(theirs.fileno(),),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=self._said,  # compute-sanitizer reports there
                 stderr=self._said,
                 start_new_session=True,
             )
