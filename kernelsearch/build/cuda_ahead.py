@@ -1,31 +1,21 @@
-"""CUDA candidates compiled ahead of time, for GPUs that need not be here, with what each kernel takes.
-
-The worker is a process of its own: compilers may hang or die. It is not jailed: what keeps a candidate from doing
-anything there is the lint, which comes before (build/host.py).
-"""
+"""CUDA candidates compiled ahead of time, for GPUs that need not be here, with what each kernel takes."""
 
 import importlib.util
-import json
 import shutil
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from kernelsearch.build.ahead import ask_ahead
 from kernelsearch.build.cuda import cuda_texts, device_text
 from kernelsearch.build.resources import checked_resources
 from kernelsearch.build.triton_ahead import host_calls
-from kernelsearch.digest import digest, digest_bytes
-from kernelsearch.errors import BuildError, Infrastructure
 from kernelsearch.spec.candidate import Candidate
 from kernelsearch.spec.record import Resources
 from kernelsearch.spec.target import Target
 from kernelsearch.spec.workload import Workload
 
-TIMEOUT_S = 300
-MAXIMUM_MESSAGE = 3000
 NAMES = {90: "sm_90a", 100: "sm_100a"}  # with the instructions of that architecture alone
 NEEDED = "pip install 'kernelsearch[cuda-check]' (about 0.3 GB), or install nvcc"
 
@@ -86,36 +76,5 @@ def compile_ahead(
         "where": compiler[1],
     }
     worker = Path(__file__).with_name("cuda_worker.py")
-    key = digest([request, compiler[2], digest_bytes(worker.read_bytes())])
-    path = cache_dir / "cuda" / key[:2] / f"{key}.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-    else:
-        found = _ask(worker, request)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(found))
-        scratch.replace(path)
+    found = ask_ahead(worker, request, compiler[2], cache_dir)
     return checked_resources(candidate.source, found)
-
-
-def _ask(worker: Path, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", str(worker)],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"the compiler did not finish within {TIMEOUT_S} s") from None
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        text = done.stderr.strip()[-MAXIMUM_MESSAGE:]
-        if done.returncode < 0:
-            raise BuildError(f"the compiler died by signal {-done.returncode}: {text}") from None
-        raise Infrastructure(f"the CUDA worker ended with status {done.returncode}: {text}") from None
-    return found

@@ -1,17 +1,13 @@
-"""Compiles the kernels of one CUDA candidate for GPUs that need not be here; a process of its own.
-
-    python -I cuda_worker.py < request.json > answer.json
+"""Compiles the kernels of one CUDA candidate for GPUs that need not be here, called by ahead_main.py in the jail.
 
 The host functions run on tensors that have a shape and no data, and their launches are recorded: they say which text is
 used, how many threads a block has and how much shared memory it asks for. NVRTC, or nvcc where that is all there is,
 makes a cubin for each architecture, and ptxas says what each kernel takes. The source was linted.
 """
 
-import json
 import math
 import re
 import subprocess
-import sys
 import tempfile
 import types
 from pathlib import Path
@@ -120,7 +116,3 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
                         }
                     )
     return {"error": None, "kernels": kernels}
-
-
-if __name__ == "__main__":
-    json.dump(answer(json.load(sys.stdin)), sys.stdout)

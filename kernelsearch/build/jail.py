@@ -25,16 +25,25 @@ def jail_command(cache_dir: Path) -> list[str]:
 
 
 def compile_jailed(
-    jail: list[str], files: Mapping[str, bytes], programs: Sequence[Sequence[str]], output: str
+    jail: list[str],
+    files: Mapping[str, bytes],
+    programs: Sequence[Sequence[str]],
+    output: str,
+    *,
+    readable: Sequence[str] = (),
+    timeout_s: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> bytes:
     """The bytes of the file `output` after running `programs`, one after the other, in a folder that holds `files`.
 
-    Raises BuildError with what the programs printed, EnvironmentMissing where this machine cannot confine them.
+    They may read the system's libraries and headers, the folder of the first program, and what is `readable`. Raises
+    BuildError with what the programs printed, EnvironmentMissing where this machine cannot confine them.
     """
     stdin = b"".join(b"%s %d\n%s" % (name.encode(), len(data), data) for name, data in files.items())
     arguments = [argument for program in programs for argument in (*program, "--")][:-1]
+    seconds = TIMEOUT_S if timeout_s is None else timeout_s
     process = subprocess.Popen(
-        [*jail, str(os.getpid()), str(TIMEOUT_S), str(MEMORY_BYTES), output, *arguments],
+        [*jail, str(os.getpid()), str(seconds), str(memory_bytes), "\n".join(readable), output, *arguments],
         cwd="/",
         env={"LC_ALL": "C"},
         stdin=subprocess.PIPE,
@@ -43,9 +52,9 @@ def compile_jailed(
         start_new_session=True,
     )
     try:
-        made, text = process.communicate(stdin, timeout=TIMEOUT_S)
+        made, text = process.communicate(stdin, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise BuildError(f"the compiler did not finish within {TIMEOUT_S} s") from None
+        raise BuildError(f"the compiler did not finish within {seconds} s") from None
     finally:
         _end(process)
     if process.returncode != 0:

@@ -1,30 +1,21 @@
-"""Triton candidates compiled ahead of time, for GPUs that need not be here, with what each kernel takes.
-
-The worker is a process of its own, because Triton's compiler starts programs, writes files and may hang. It is not
-jailed: what keeps a candidate from doing anything there is the lint, which comes before (build/host.py).
-"""
+"""Triton candidates compiled ahead of time, for GPUs that need not be here, with what each kernel takes."""
 
 import importlib.util
-import json
-import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from kernelsearch.build.ahead import ask_ahead
 from kernelsearch.build.host import host_functions
 from kernelsearch.build.resources import checked_resources
-from kernelsearch.digest import digest, digest_bytes
-from kernelsearch.errors import BuildError, EnvironmentMissing, Infrastructure
+from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.spec.candidate import Candidate, saved_tensors
 from kernelsearch.spec.record import Resources
 from kernelsearch.spec.target import Target
 from kernelsearch.spec.workload import Workload
 
-TIMEOUT_S = 300
 NEEDED = "pip install 'kernelsearch[triton]' (about 0.7 GB), or use a PyTorch that brings Triton"
-MAXIMUM_MESSAGE = 3000
 
 
 @cache
@@ -56,17 +47,7 @@ def compile_ahead(
         "architectures": list(architectures),
     }
     worker = Path(__file__).with_name("triton_worker.py")
-    key = digest([request["source"], sorted(candidate.tunables.items()), request["calls"], list(architectures)])
-    key = digest([key, triton_version(), digest_bytes(worker.read_bytes())])
-    path = cache_dir / "triton" / key[:2] / f"{key}.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-    else:
-        found = _ask(worker, request)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(found))
-        scratch.replace(path)
+    found = ask_ahead(worker, request, triton_version(), cache_dir)
     return checked_resources(candidate.source, found)
 
 
@@ -91,25 +72,3 @@ def host_calls(target: Target, candidate: Candidate, workload: Workload) -> list
             }
         )
     return calls
-
-
-def _ask(worker: Path, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", str(worker)],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"Triton's compiler did not finish within {TIMEOUT_S} s") from None
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        text = done.stderr.strip()[-MAXIMUM_MESSAGE:]
-        if done.returncode < 0:
-            raise BuildError(f"Triton's compiler died by signal {-done.returncode}: {text}") from None
-        raise Infrastructure(f"the Triton worker ended with status {done.returncode}: {text}") from None
-    return found

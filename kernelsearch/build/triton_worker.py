@@ -1,20 +1,16 @@
-"""Compiles the kernels of one Triton candidate for GPUs that need not be here; a process of its own.
-
-    python -I triton_worker.py < request.json > answer.json
+"""Compiles the kernels of one Triton candidate for GPUs that need not be here, called by ahead_main.py in the jail.
 
 The host functions run on tensors that have a shape and no data, and their launches are recorded: what is compiled is
 what training's calls would compile, with the same specialisation of sizes. Then Triton's own compiler makes a cubin for
 each architecture, and cuobjdump says what it takes. Standard library, torch and triton only. The source was linted.
 """
 
-import contextlib
 import json
 import linecache
 import math
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import types
 from typing import Any
@@ -153,6 +149,7 @@ def usage(cubin: bytes) -> tuple[int, int]:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
+    os.environ |= {"TRITON_CACHE_DIR": os.path.abspath("cache"), "TRITON_INTERPRET": "0"}
     launches = record(load(request["source"], request["tunables"]), request["calls"])
     kernels: list[dict[str, Any]] = []
     for architecture in request["architectures"]:
@@ -178,18 +175,3 @@ def last_lines(error: BaseException | None) -> str:
         texts.append("\n".join(f"{type(error).__name__}: {error}".strip().splitlines()[-12:]))
         error = error.__cause__
     return "\n".join(texts[-2:])
-
-
-def main() -> None:
-    request = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
-        os.environ |= {"TRITON_CACHE_DIR": scratch, "TRITON_INTERPRET": "0"}
-        try:
-            found = answer(request)
-        except Exception as error:
-            found = {"kernels": [], "error": last_lines(error)}
-    sys.__stdout__.write(json.dumps(found))  # type: ignore[union-attr]
-
-
-if __name__ == "__main__":
-    main()

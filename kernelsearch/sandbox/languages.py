@@ -19,6 +19,7 @@ from typing import Any
 from kernelsearch.build import cpp, cuda_ahead
 from kernelsearch.build import triton_ahead as triton
 from kernelsearch.build.abi import Function, forward_function, functions
+from kernelsearch.build.ahead import outermost
 from kernelsearch.build.cuda import emulated_text
 from kernelsearch.build.emulated import build_emulated, lint_emulated, runtime_library
 from kernelsearch.build.host import host_functions, lint_host
@@ -194,15 +195,9 @@ def _python_command(cache_dir: Path, runner: str = "python_runner.py") -> list[s
     sites = sorted(
         {str(Path(torch.origin).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     )
-    paths = _outermost([*SYSTEM_PATHS, sys.base_prefix, sys.base_exec_prefix, *sites])
+    paths = outermost([*SYSTEM_PATHS, sys.base_prefix, sys.base_exec_prefix, *sites])
     script = str(Path(__file__).parent / runner)
     return [sys.executable, "-I", "-S", "-B", script, str(library), "\n".join(paths), *sites, "--"]
-
-
-def _outermost(paths: list[str]) -> list[str]:
-    """The paths that lie in none of the others."""
-    unique = sorted({str(Path(path)) for path in paths})
-    return [p for p in unique if not any(p != other and Path(p).is_relative_to(other) for other in unique)]
 
 
 def device_of(language: str) -> str:

@@ -80,10 +80,10 @@ inline void make_folders(const std::string& path) {
         mkdir(path.substr(0, at).c_str(), 0755);
 }
 
-// Shows `path` at its place below `root`; what is absent stays absent.
-inline void show(const std::string& path, const std::string& root) {
+// Shows `path` at its place below `root`, or at another; what is absent stays absent.
+inline void show(const std::string& path, const std::string& root, const std::string& place = "") {
     struct stat about;
-    const std::string to = root + path;
+    const std::string to = root + (place.empty() ? path : place);
     if (stat(path.c_str(), &about) != 0) return;
     make_folders(to);
     if (S_ISDIR(about.st_mode)) mkdir(to.c_str(), 0755);

@@ -1,6 +1,8 @@
 // Compiles untrusted source: files come in on standard input, one file goes out on standard output, and nothing else.
 //
-//   jail PARENT SECONDS MEMORY OUTPUT PROGRAM ARGUMENT... [-- PROGRAM ARGUMENT...]...
+//   jail PARENT SECONDS MEMORY READABLE OUTPUT PROGRAM ARGUMENT... [-- PROGRAM ARGUMENT...]...
+//
+// READABLE are paths, a line each, that the programs may read besides the system's and the first program's own folder.
 //
 // Standard input is a list of files, each "NAME BYTES\n" and its bytes. The programs run one after the other in a folder
 // with these files. When all end with 0, OUTPUT is written to standard output; else what they printed, shortened, goes
@@ -12,6 +14,7 @@
 
 #include <ftw.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -30,13 +33,19 @@ const std::vector<std::string> SYSTEM = {"/usr", "/bin", "/lib", "/lib32", "/lib
 
 struct Job {
     uint64_t seconds, memory;
+    std::vector<std::string> readable;
     std::string output;
     std::vector<std::vector<char*>> programs;
 };
 
 Job read_job(int argc, char** argv) {
-    Job job{strtoull(argv[2], nullptr, 10), strtoull(argv[3], nullptr, 10), argv[4], {{}}};
-    for (int i = 5; i < argc; i++) {
+    Job job{strtoull(argv[2], nullptr, 10), strtoull(argv[3], nullptr, 10), {}, argv[5], {{}}};
+    const std::string lines = argv[4];
+    for (size_t at = 0, end; at < lines.size(); at = end + 1) {
+        end = std::min(lines.find('\n', at), lines.size());
+        if (end > at) job.readable.push_back(lines.substr(at, end - at));
+    }
+    for (int i = 6; i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) job.programs.emplace_back();
         else job.programs.back().push_back(argv[i]);
     }
@@ -47,6 +56,7 @@ Job read_job(int argc, char** argv) {
 // The system's folders, and the compiler's own where it is installed elsewhere.
 std::vector<std::string> readable(const Job& job) {
     std::vector<std::string> paths = SYSTEM;
+    paths.insert(paths.end(), job.readable.begin(), job.readable.end());
     std::string program = job.programs[0][0];
     if (program.rfind("/usr/", 0) != 0) paths.push_back(program.substr(0, program.rfind("/bin/")));
     return paths;
@@ -54,8 +64,14 @@ std::vector<std::string> readable(const Job& job) {
 
 // A root of our own with the readable folders and an empty scratch folder, all in memory.
 void change_root(const std::vector<std::string>& paths) {
+    std::vector<int> found;  // opened now: what lies in /tmp is out of sight in a moment
+    for (const std::string& path : paths) found.push_back(open(path.c_str(), O_PATH | O_CLOEXEC));
     if (mount("tmpfs", ROOT, "tmpfs", MS_NOSUID, "size=512m,mode=0755") != 0) fail("cannot mount a tmpfs");
-    for (const std::string& path : paths) show(path, ROOT);
+    for (size_t i = 0; i < paths.size(); i++) {
+        if (found[i] < 0) continue;
+        show("/proc/self/fd/" + std::to_string(found[i]), ROOT, paths[i]);
+        close(found[i]);
+    }
     show("/dev/null", ROOT);
     if (mkdir((std::string(ROOT) + SCRATCH).c_str(), 0777) != 0) fail("mkdir");
     if (chmod((std::string(ROOT) + SCRATCH).c_str(), 01777) != 0) fail("chmod");
@@ -185,7 +201,7 @@ void copy(int from, int to, size_t most) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 6) fail("wrong arguments");
+    if (argc < 7) fail("wrong arguments");
     const Job job = read_job(argc, argv);
     sigset_t signals;
     sigemptyset(&signals);
