@@ -17,11 +17,11 @@ import triton
 import triton.language as tl
 
 TUNE = {
-    "QUERIES": [64, 128, 32],
+    "QUERIES": [64, 128, 32, 16],
     "KEYS": [64, 128, 32],
     "WARPS": [4, 8],
     "STAGES": [2, 3, 4],
-    "BACK_QUERIES": [64, 32],
+    "BACK_QUERIES": [32, 64, 16],
     "BACK_KEYS": [64, 32, 128],
     "BACK_WARPS": [8, 4],
     "BACK_STAGES": [2, 3],
