@@ -1,5 +1,6 @@
 """The GPU judge: its machinery on a stand-in device here, all of it on a GPU where there is one."""
 
+import importlib.util
 import socket
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from kernelsearch.build.resources import busy_share
+from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.sandbox.gpu import channel
 from kernelsearch.sandbox.gpu.device import CpuDevice
 from kernelsearch.sandbox.gpu.judge import GpuJudge
@@ -150,6 +152,13 @@ def test_the_whole_way_of_a_verdict_on_the_stand_in(gpu_judge):
 def test_a_wrong_kernel_is_refused_on_the_stand_in(gpu_judge, name):
     verdict = replace(gpu_judge, without=frozenset({"timing"})).judge(candidate(WRONG[name][0]))
     assert verdict.status in {"MISMATCH", "PROPERTY", "CONTRACT"}, verdict
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
+def test_a_launcher_that_lacks_a_package_is_no_failure_of_the_candidate():
+    with GpuSession("cpu") as session, pytest.raises(EnvironmentMissing, match="cupy"):
+        session.ask("load", {"source": "", "language": "cuda", "tunables": {}, "dtype": "float32"})
 
 
 @pytest.mark.slow

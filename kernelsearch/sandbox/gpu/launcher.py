@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from kernelsearch.build.on_device import load_candidate
+from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.sandbox.gpu.channel import Closed, receive, send
 from kernelsearch.sandbox.gpu.device import Device, measure_peaks, open_device
 from kernelsearch.sandbox.gpu.window import Windows
@@ -116,6 +117,10 @@ class filled_with_nan:  # noqa: N801 (used like a function)
         torch.use_deterministic_algorithms(False)
 
 
+# What an answer calls an error that is not simply the candidate's.
+KINDS: dict[type[BaseException], str] = {Trespass: "trespass", EnvironmentMissing: "missing"}
+
+
 def _bits(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
@@ -130,9 +135,10 @@ def serve(channel: socket.socket, launcher: Launcher) -> None:
         except Closed:
             raise
         except BaseException as error:
-            kind = "trespass" if isinstance(error, Trespass) else "raised"
+            kind = KINDS.get(type(error), "raised")
             where = "".join(traceback.format_exception(error, limit=-2))[-600:]
-            send(channel, {kind: f"{type(error).__name__}: {error}"[:600], "where": where})
+            text = str(error) if kind == "missing" else f"{type(error).__name__}: {error}"
+            send(channel, {kind: text[:600], "where": where})
             return
 
 

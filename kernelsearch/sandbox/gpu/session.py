@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from kernelsearch.errors import Infrastructure
+from kernelsearch.errors import EnvironmentMissing, Infrastructure
 from kernelsearch.sandbox.gpu.channel import Closed, Late, receive, send
 from kernelsearch.spec.record import Status
 from kernelsearch.verify.run import CandidateFailure
@@ -64,7 +64,10 @@ class GpuSession:
     def ask(
         self, command: str, payload: Mapping[str, Any] | None = None, tensors: Mapping[str, Tensor] | None = None
     ) -> tuple[Any, dict[str, Tensor]]:
-        """The answer, and tensors that came with it; CandidateFailure for a fault, a hang, or what was raised."""
+        """The answer, and tensors that came with it; CandidateFailure for a fault, a hang, or what was raised.
+
+        EnvironmentMissing where the launcher lacks a package.
+        """
         try:
             send(self._channel, [command, dict(payload or {})], tensors)
             answer, found = receive(self._channel, self._timeout_s)
@@ -76,6 +79,9 @@ class GpuSession:
         if "trespass" in answer:
             self.close()
             raise CandidateFailure(Status.INTEGRITY, str(answer["trespass"]))
+        if "missing" in answer:
+            self.close()
+            raise EnvironmentMissing(str(answer["missing"]))
         if "raised" in answer:
             self.close()
             raise CandidateFailure(Status.CRASH, str(answer["raised"]), str(answer["where"]))
