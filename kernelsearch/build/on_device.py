@@ -1,20 +1,22 @@
 """A candidate's text becomes host functions of this process, for a GPU; the lint came before.
 
-CUDA C is compiled by NVRTC through CuPy behind a prelude (`scalar_t`, SCALAR_IS_BFLOAT16, the tunables as macros), and
-launched on torch's stream.
+CUDA C is compiled by NVRTC, found through CuPy, behind a prelude (`scalar_t`, SCALAR_IS_BFLOAT16, the tunables as
+macros), and launched on torch's stream.
 """
 
+import tempfile
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kernelsearch.build.cuda import device_code
-from kernelsearch.build.cuda_ahead import cuda_headers
+from kernelsearch.build.cuda_ahead import NAMES, cuda_headers
 from kernelsearch.build.triton_worker import load
-from kernelsearch.errors import EnvironmentMissing
+from kernelsearch.errors import BuildError, EnvironmentMissing
 
 
 def load_candidate(source: str, language: str, tunables: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
     except ImportError:
         raise EnvironmentMissing("cupy is not installed: pip install 'kernelsearch[cuda13]'") from None
     modules: dict[str, Any] = {}
-    options = ("--std=c++17", *(f"-I{folder}" for folder in cuda_headers()))  # CuPy brings no cuda_bf16.h
+    folder = tempfile.TemporaryDirectory(prefix="kernelsearch-")
 
     def launch(
         source: str,
@@ -56,7 +58,9 @@ def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
         shared_bytes: int = 0,
     ) -> None:
         if source not in modules:
-            modules[source] = cupy.RawModule(code=device_code(source, tunables, dtype), options=options)
+            file = Path(folder.name) / f"{len(modules)}.cubin"  # read when a kernel is first asked for
+            file.write_bytes(compile_cubin(cupy.cuda.nvrtc, device_code(source, tunables, dtype)))
+            modules[source] = cupy.RawModule(path=str(file))
         kernel = modules[source].get_function(name)
         if shared_bytes > 48 << 10:
             kernel.max_dynamic_shared_size_bytes = shared_bytes
@@ -64,6 +68,26 @@ def make_launch(tunables: Mapping[str, Any], dtype: str) -> Callable[..., None]:
             kernel(grid, block, tuple(_argument(cupy, a) for a in arguments), shared_mem=shared_bytes)
 
     return launch
+
+
+def compile_cubin(nvrtc: Any, code: str) -> bytes:
+    """Machine code for the current device, by the options that kernels are compiled ahead with (cuda_worker.py).
+
+    Not by RawModule: CuPy puts -ftz=true behind the options it is given, and nothing else here flushes subnormals.
+    """
+    major, minor = torch.cuda.get_device_capability()
+    number = 10 * major + minor
+    options = [f"--gpu-architecture={NAMES.get(number, f'sm_{number}')}", "-std=c++17"]
+    options += [f"--include-path={folder}" for folder in cuda_headers()]  # CuPy brings no cuda_bf16.h
+    program = nvrtc.createProgram(code, "candidate.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, options)
+        made: bytes = nvrtc.getCUBIN(program)
+    except nvrtc.NVRTCError:
+        raise BuildError(nvrtc.getProgramLog(program)) from None
+    finally:
+        nvrtc.destroyProgram(program)
+    return made
 
 
 def _argument(cupy: types.ModuleType, value: Any) -> Any:
