@@ -2,8 +2,8 @@
 
     python -m kernelsearch.sandbox.gpu.launcher SOCKET_FD PLACE
 
-It is trusted, the candidate's device code is not: every tensor that a kernel may write lies between fences that are
-checked after the call, what a kernel only reads is compared with what it was, and results leave as copies, to be judged
+It is trusted, the candidate's device code is not: every tensor that it is given lies between fences that are checked
+after the call, what a kernel only reads is compared with what it was, and results leave as copies, to be judged
 in another process that this one never learns the answers of. A kernel that hangs or faults costs this process alone.
 """
 
