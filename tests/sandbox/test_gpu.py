@@ -12,7 +12,7 @@ from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.sandbox.gpu import channel
 from kernelsearch.sandbox.gpu.device import CpuDevice
 from kernelsearch.sandbox.gpu.judge import GpuJudge
-from kernelsearch.sandbox.gpu.launcher import Fenced, Trespass
+from kernelsearch.sandbox.gpu.launcher import Fenced, Launcher, Trespass
 from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks, best_speedup, calls_library
 from kernelsearch.sandbox.gpu.session import GpuSession
 from kernelsearch.sandbox.gpu.window import Windows
@@ -87,6 +87,26 @@ def test_a_changed_input_is_a_trespass():
     fenced.check("x", may_change=True)
     with pytest.raises(Trespass, match="only read"):
         fenced.check("x", may_change=False)
+
+
+@pytest.fixture
+def fill():
+    """Calls a host function that allocates four numbers and writes as many as it is told."""
+    text = "def f(x, n):\n    y = torch.empty(4)\n    torch.as_strided(y, (n,), (1,)).fill_(1.0)\n    return y\n"
+    launcher = Launcher(CpuDevice())
+    launcher.found = {"torch": torch}
+    exec(text, launcher.found)
+    yield lambda count: launcher.call("f", ["x"], {"n": count}, [], {"x": torch.ones(3)})
+    assert launcher.found["torch"] is torch
+
+
+def test_a_write_beside_what_a_host_function_allocates_is_a_trespass(fill):
+    with pytest.raises(Trespass, match="allocated"):
+        fill(5)
+
+
+def test_a_write_of_what_a_host_function_allocates_is_none(fill):
+    assert torch.equal(fill(4)[1]["0"], torch.ones(4))
 
 
 def test_windows_have_fresh_inputs_and_both_sides_agree(windows):

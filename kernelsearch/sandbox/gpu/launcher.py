@@ -2,9 +2,10 @@
 
     python -m kernelsearch.sandbox.gpu.launcher SOCKET_FD PLACE
 
-It is trusted, the candidate's device code is not: every tensor that it is given lies between fences that are checked
-after the call, what a kernel only reads is compared with what it was, and results leave as copies, to be judged
-in another process that this one never learns the answers of. A kernel that hangs or faults costs this process alone.
+It is trusted, the candidate's device code is not: every tensor that it is given, or allocates, lies between fences that
+are checked after the call, what a kernel only reads is compared with what it was, and results leave as copies, to be
+judged in another process that this one never learns the answers of. A kernel that hangs or faults costs this process
+alone.
 """
 
 import ctypes
@@ -25,6 +26,7 @@ from kernelsearch.sandbox.gpu.device import Device, measure_peaks, open_device
 from kernelsearch.sandbox.gpu.window import Windows
 
 PR_SET_PDEATHSIG = 1
+ALLOCATIONS = frozenset(("empty", "empty_like", "zeros", "zeros_like", "full", "full_like"))
 FENCE = 1024  # elements on either side of a tensor
 Answer = tuple[Any, dict[str, Tensor]]
 
@@ -72,9 +74,15 @@ class Launcher:
     ) -> Answer:
         """One call of a host function on fenced copies; returns its results by position, and what it updated."""
         fenced = {name: Fenced(tensor, self.device) for name, tensor in tensors.items()}
+        allocations = FencedAllocations(self.device)
         with torch.no_grad(), filled_with_nan():
-            returned = self.found[function](*(fenced[name].tensor for name in order), **numbers)
+            self.found["torch"] = allocations  # the host functions' global, put back before anything is timed
+            try:
+                returned = self.found[function](*(fenced[name].tensor for name in order), **numbers)
+            finally:
+                self.found["torch"] = torch
         self.device.synchronize()
+        allocations.check()
         results = [] if returned is None else list(returned) if isinstance(returned, tuple | list) else [returned]
         for name, copy in fenced.items():
             copy.check(name, may_change=name in updates)
@@ -105,6 +113,29 @@ class Fenced:
             raise Trespass(f"writes outside {name}")
         if not may_change and not torch.equal(_bits(self.tensor), _bits(self._before)):
             raise Trespass(f"writes {name}, which it may only read")
+
+
+class FencedAllocations:
+    """Stands for torch in host functions: what its functions allocate lies between fences too."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._made: list[Fenced] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(torch, name)
+        if name not in ALLOCATIONS:
+            return found
+
+        def allocate(*arguments: Any, **keywords: Any) -> Tensor:
+            self._made.append(Fenced(found(*arguments, **keywords), self._device))
+            return self._made[-1].tensor
+
+        return allocate
+
+    def check(self) -> None:
+        for copy in self._made:
+            copy.check("what the host function allocated", may_change=True)
 
 
 class filled_with_nan:  # noqa: N801 (used like a function)
