@@ -83,7 +83,7 @@ ptxas info    : Used 44 registers, used 1 barriers, 24 bytes cumulative stack si
 
 
 def test_host_functions_say_how_a_kernel_is_launched_without_data():
-    loop = '    for n in (64, 32):\n        launch(S, "k", (1,), (n, 2), (x,), shared_bytes=4 * n)\n'
+    loop = '    for n in (64, 32):\n        launch(S, "k", (n, 3), (n, 2), (x,), shared_bytes=4 * n)\n'
     source = f'S = "x"\n\n\ndef f(x):\n{loop}'
     calls = [{"function": "f", "tensors": [[[3], "float32"]], "numbers": {}}]
-    assert record(source, {}, calls) == {("S", "k"): (128, 256)}
+    assert record(source, {}, calls) == {("S", "k"): (128, 256, 192)}
