@@ -36,7 +36,7 @@ def run(idea: str, request: Request, study: Callable[[Request], Answer]) -> Answ
     desk = Desk()
     folder = find_target(request.target, desk.library)
     target = desk.require_target(request.target)
-    worker = f"{who(None)}/study-{os.getpid()}"
+    worker = _worker(desk, idea)
     entry = _claim(desk, idea, target, worker, 2 * parse_seconds(request.budget, "budget") + SPARE_S)
     console = open_console(stderr=True)
     console.print(foreign(f"idea {entry.idea.id}: {entry.idea.text}"), soft_wrap=True)
@@ -54,6 +54,13 @@ def run(idea: str, request: Request, study: Callable[[Request], Answer]) -> Answ
     said = f"closed as {outcome.outcome}" if outcome else "was not tried and is open again"
     console.print(f"idea {entry.idea.id} {said}", markup=False)
     return {**answer, "idea": desk.describe(closed)}, status
+
+
+def _worker(desk: Desk, idea: str) -> str:
+    """A name of this study's own, or the user's where they claimed the idea before they started it."""
+    claim = None if idea == NEXT else desk.queue.find(idea).claim
+    user = who(None)
+    return user if claim is not None and claim.worker == user else f"{user}/study-{os.getpid()}"
 
 
 def _claim(desk: Desk, idea: str, target: str, worker: str, seconds: float) -> Entry:

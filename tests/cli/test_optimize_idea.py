@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kernelsearch.cli import optimize_idea
-from kernelsearch.cli.desk import Desk
+from kernelsearch.cli.desk import Desk, who
 from kernelsearch.cli.optimize import Request
 from kernelsearch.digest import digest_bytes
 from kernelsearch.errors import Infrastructure, UsageError
@@ -88,3 +88,18 @@ def test_an_idea_for_another_target_is_refused(request_):
     entry = Desk().queue.add(Idea("an idea for another target", "mix_norm"))
     with pytest.raises(UsageError, match="is for target 'mix_norm'"):
         optimize_idea.run(entry.idea.id, request_, study_of("", VERDICT))
+
+
+def test_an_idea_that_the_user_claimed_is_carried_out_for_the_user(request_):
+    desk = Desk()
+    claimed = desk.queue.claim(who(None), 60.0, target="relu2", device="cpu")
+    assert claimed is not None
+    closed = optimize_idea.run(claimed.idea.id, request_, study_of("// mine", VERDICT))[0]["idea"]
+    assert closed["state"] == "closed"
+
+
+def test_an_idea_that_somebody_else_claimed_is_left_to_them(request_):
+    claimed = Desk().queue.claim("somebody", 60.0, target="relu2", device="cpu")
+    assert claimed is not None
+    with pytest.raises(UsageError, match="somebody"):
+        optimize_idea.run(claimed.idea.id, request_, study_of("// mine", VERDICT))
