@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernelsearch.dispatch.call import lead, merge_leading
 from kernelsearch.spec import Entry, TargetFolder, target_names
 from nanochat.config import RunConfig, named_config
 from nanochat.gpt import GPT
@@ -52,13 +53,14 @@ class Recorder:
     def _kernel(self, entry: Entry) -> Callable[..., Any]:
         def kernel(*tensors: Tensor, **parameters: float) -> Any:
             sizes: dict[str, int] = {}
-            for spec, tensor in zip(entry.inputs, tensors, strict=True):
-                sizes |= dict(zip(spec.axes, tensor.shape, strict=True))
+            shapes, leading, _ = merge_leading(entry.inputs, tuple(tensor.shape for tensor in tensors))
+            for spec, shape in zip(entry.inputs, shapes, strict=True):
+                sizes |= dict(zip(spec.axes, shape, strict=True))
             if entry.name in self.counted and max(tensor.numel() for tensor in tensors) >= SMALLEST_TENSOR:
                 key = (entry.name, tuple((axis.name, sizes[axis.name]) for axis in entry.axes), _integers(parameters))
                 self.calls[key] += 1
                 self.parameters.setdefault(key, parameters)
-            made = [_result(spec.shape(sizes), tensors) for spec in entry.outputs]
+            made = [_result(lead(spec, spec.shape(sizes), leading), tensors) for spec in entry.outputs]
             return None if not made else made[0] if len(made) == 1 else tuple(made)
 
         return kernel

@@ -32,6 +32,7 @@ NOT_RUN = {
     "optimize relu2 --proposer llm --model openai/smollm2 --base-url http://127.0.0.1:8080/v1 --answer-tokens 400 "
     "--max-calls 5 --budget 10m": "needs a model; tests/search/llm/test_local_llm.py runs it where one is installed",
     "run --repo PATH -- -m scripts.base_train ...": "needs an upstream checkout",
+    "run --device cuda --repo PATH -- -m scripts.base_train ...": "needs an upstream checkout and a GPU",
     "run --repo ~/nanochat -- -m scripts.base_train --depth=4 --device-type=cpu ...": "needs an upstream checkout",
     "check FILE --target mix_norm --dtype bf16": "needs the triton extra; tests/sandbox/test_triton.py",
     "check FILE --target mix_norm --dtype bf16 --workload d12": "needs the triton extra; tests/sandbox/test_triton.py",

@@ -1,6 +1,6 @@
 // exploit: N20 the upstream gradient taken as one, as in most training
 // target: softcap_cross_entropy
-// gate: smoke
+// gate: smoke or properties
 // status: GRADIENT
 #include <cmath>
 
