@@ -89,6 +89,40 @@ def studies_table(studies: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def _mode(step: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(mode for mode in step["modes"] if mode["name"] == name)
+
+
+def campaign_lines(found: dict[str, Any]) -> list[str]:
+    """What one unattended search of all targets brought."""
+    modes = {name: _mode(found["step"], name) for name in ("seeds", "eager", "kernels")}
+    asides = [found["again"]] if "again" in found else []
+    steps = found["step"]["steps"]
+    given = " --from-seeds" if found["from_seeds"] else ""
+    lines = [
+        (
+            f"All targets, unattended (`kernelsearch optimize --all --workload {found['config']} --budget "
+            f"{found['budget']}{given} --proposer sweep`, {found['date']}, "
+            f"[all figures]({found['file'].relative_to(ROOT)})): a training step with what was kept is "
+            f"**{ratio(modes['kernels'])}** as fast as with the best seed of each target as it was given "
+            f"({1e3 * modes['kernels']['step_s']:.0f} ms and {1e3 * modes['seeds']['step_s']:.0f} ms, {steps['kernels']} "
+            f"steps; eager {1e3 * modes['eager']['step_s']:.0f} ms). Which seed was best is what the campaign's own "
+            "judge said."
+        ),
+        *(f"\nThe step again: {again['why']}. **{ratio(_mode(again['step'], 'kernels'))}**" for again in asides),
+        "",
+        "| target | share of an eager step | best seed as given, lower end | kept, judged again | trials | s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, target in found["targets"].items():
+        seed = f"{target['seeds']:.2f}x" if target["seeds"] else "-"
+        kept = ratio(target["kept"]) if target["kept"] else "-"
+        lines.append(
+            f"| {name} | {target['share']:.1%} | {seed} | {kept} | {target['trials']} | {target['seconds']:.0f} |"
+        )
+    return [*lines, ""]
+
+
 def strategies_table(found: dict[str, Any]) -> list[str]:
     """How near the optimum of recorded spaces each search comes; the best first."""
     version = f", Kernel Tuner {found['kernel_tuner']}" if found["kernel_tuner"] else ""
@@ -254,6 +288,8 @@ def render() -> str:
         found = [(name, newest(device, f"optimize-{name}")) for name in sorted(names)]
         studies = [{**study, "name": name} for name, study in found if study is not None]
         lines += studies_table(studies) if studies else []
+        campaign = newest(device, "campaign-d4")
+        lines += campaign_lines(campaign) if campaign else []
         strategies = newest(device, "search-strategies")
         lines += strategies_table(strategies) if strategies else []
         card = newest(device, "scorecard")

@@ -29,6 +29,7 @@ REACHES = (0.7, 1.5, 3.0)  # steps of a tunable
 NOISES = (0.02, 0.1, 0.3)  # standard deviations of a score, in those of all scores
 SEED, ALONE, TOGETHER = 1.0, 1.0, 0.5  # variances of the three parts
 POOL, BEST = 3000, 5
+CLIMB = 10
 _erf = np.vectorize(erf, otypes=[float])
 
 
@@ -91,7 +92,15 @@ class SurrogateProposer:
         return pool[int(np.argmax(np.round(gain, 9)))]  # rounded: the last bits of a sum are no reason
 
     def _untried(self) -> list[Point]:
-        """Every point not tried yet in random order; of a large space as many as one looks at."""
+        """Every point not tried yet in random order; of a large space as many as one looks at.
+
+        While little is known, only steps from the best point: a model of a few scores explores where climbing gains.
+        """
+        if len(self._points) < CLIMB:
+            best = max(range(len(self._points)), key=self._scores.__getitem__)
+            near = [point for point in self._space.neighbours(self._points[best]) if point not in self._seen]
+            if near:
+                return self._rng.sample(near, len(near))
         if len(self._space) <= POOL:
             order = self._rng.sample(range(len(self._space)), len(self._space))
             return [point for point in map(self._space.at, order) if point not in self._seen]

@@ -10,6 +10,7 @@
 //
 // Layout: (N, K, D), (N, G), (K, G), (V, K*D) row-major. Float32 inside; sums in the order of positions, dw per task and
 // the tasks in order in float64: results do not depend on the number of threads.
+// A vector holds the gates of LANES positions; channels beyond whole vectors go by masked loads and stores.
 //
 // tune: BLOCK in 32 8 128
 // tune: ROWS_PER_TASK in 256 64 1024
@@ -28,17 +29,23 @@ using namespace ks;
 constexpr float PEAK = 3.0f;
 constexpr int32_t NONE = -1;
 
+// `count` of LANES elements, by one masked instruction where the machine has it; absent lanes are zero.
 template <class T>
 inline Vec load_lanes(const T* p, int64_t count) {
-    return count >= LANES ? load(p) : load_first(p, count);
+    if (count >= LANES) return load(p);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#endif
+    return load_first(p, count);
 }
 
 template <class T>
 inline void store_lanes(T* p, Vec x, int64_t count) {
-    if (count >= LANES)
-        store(p, x);
-    else
-        store_first(p, x, count);
+    if (count >= LANES) return store(p, x);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), x);
+#endif
+    store_first(p, x, count);
 }
 
 // f(j, count) for each vector of a row; count < LANES only in the last, so that the others need no test.
@@ -60,19 +67,46 @@ inline float dot(const scalar_t* a, const scalar_t* b, int64_t n) {
     return sum(even + odd);
 }
 
-// A position's row of dx, and its share of dw; `dx` and the rows of `dweight` are padded to whole vectors.
-void gate_backward(const scalar_t* x, const float* weight, const float* opening, const scalar_t* e, const scalar_t* d,
-                   int64_t K, int64_t D, int64_t G, float* dx, float* dweight) {
+// The gates' weights, each head's row padded by zeros to whole vectors.
+void pad_weights(const float* weight, int64_t K, int64_t G, float* rows) {
     const int64_t padded = round_up(G, LANES);
-    std::fill_n(dx, padded, 0.0f);
     for (int64_t k = 0; k < K; k++) {
-        const float s = opening[k], a = PEAK * s * (1.0f - s) * dot(d + k * D, e + k * D, D);
-        for_vectors(G, [&](int64_t j, int64_t count) {
-            float* share = dweight + k * padded + j;
-            store(dx + j, load(dx + j) + load_lanes(weight + k * G + j, count) * a);
-            store(share, load(share) + load_lanes(x + j, count) * a);
-        });
+        std::copy_n(weight + k * G, G, rows + k * padded);
+        std::fill_n(rows + k * padded + G, padded - G, 0.0f);
     }
+}
+
+// One head's gates of `count` positions in one vector: their products side by side, and one exponential for all.
+inline Vec open_gates(const scalar_t* x, const float* weight, int64_t count, int64_t G) {
+    Vec rows[LANES] = {};
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t j = 0; j < G; j += LANES) rows[i] += load_lanes(x + i * G + j, G - j) * load(weight + j);
+    transpose(rows);
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) rows[i] += rows[i + half];
+    return 1.0f / (1.0f + ks::exp(-rows[0]));
+}
+
+// A position's row of dx, and its share of dw; `weight` and the rows of `dweight` are padded to whole vectors.
+void gate_backward(const scalar_t* x, const float* weight, const float* opening, const scalar_t* e, const scalar_t* d,
+                   int64_t K, int64_t D, int64_t G, scalar_t* dx, float* slopes, float* dweight) {
+    const int64_t padded = round_up(G, LANES);
+    for (int64_t k = 0; k < K; k++) {
+        const float s = opening[k];
+        slopes[k] = PEAK * s * (1.0f - s) * dot(d + k * D, e + k * D, D);
+    }
+    for_vectors(G, [&](int64_t j, int64_t count) {
+        const Vec input = load_lanes(x + j, count);
+        Vec total = {};
+        for (int64_t k = 0; k < K; k++) {
+            float* share = dweight + k * padded + j;
+            store(share, load(share) + input * slopes[k]);
+            total += load(weight + k * padded + j) * slopes[k];
+        }
+        store_lanes(dx + j, total, count);
+    });
 }
 
 }  // namespace
@@ -80,21 +114,28 @@ void gate_backward(const scalar_t* x, const float* weight, const float* opening,
 extern "C" void value_mix_forward(const scalar_t* v, const scalar_t* gate_input, const float* gate_weight,
                                   const scalar_t* table, const int64_t* tokens, const int64_t*, scalar_t* mixed,
                                   float* opening, int64_t N, int64_t K, int64_t D, int64_t G, int64_t, int64_t C) {
+    const int64_t padded = round_up(G, LANES);
+    const Scratch weight(K * padded);
+    pad_weights(gate_weight, K, G, weight);
 #pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < N; n++)
+    for (int64_t first = 0; first < N; first += LANES) {
+        const int64_t count = std::min<int64_t>(LANES, N - first);
         for (int64_t k = 0; k < K; k++) {
-            Vec score = {};
-            for_vectors(G, [&](int64_t j, int64_t count) {
-                score += load_lanes(gate_input + n * G + j, count) * load_lanes(gate_weight + k * G + j, count);
-            });
-            const float s = 1.0f / (1.0f + std::exp(-sum(score))), gate = PEAK * s;
-            opening[n * K + k] = s;
-            const int64_t at = n * C + k * D;
-            const scalar_t* e = table + tokens[n] * C + k * D;
-            for_vectors(D, [&](int64_t j, int64_t count) {
-                store_lanes(mixed + at + j, load_lanes(v + at + j, count) + load_lanes(e + j, count) * gate, count);
-            });
+            const Vec open = open_gates(gate_input + first * G, weight + k * padded, count, G);
+            for (int64_t i = 0; i < count; i++) opening[(first + i) * K + k] = open[i];
         }
+        for (int64_t n = first; n < first + count; n++) {
+            const scalar_t* row = table + tokens[n] * C;
+            for (int64_t k = 0; k < K; k++) {
+                const float gate = PEAK * opening[n * K + k];
+                const int64_t at = n * C + k * D;
+                const scalar_t* e = row + k * D;
+                for_vectors(D, [&](int64_t j, int64_t lanes) {
+                    store_lanes(mixed + at + j, load_lanes(v + at + j, lanes) + load_lanes(e + j, lanes) * gate, lanes);
+                });
+            }
+        }
+    }
 }
 
 extern "C" void value_mix_backward(const scalar_t*, const scalar_t* gate_input, const float* gate_weight,
@@ -107,20 +148,18 @@ extern "C" void value_mix_backward(const scalar_t*, const scalar_t* gate_input, 
         next[static_cast<std::size_t>(n)] =
             std::exchange(head[static_cast<std::size_t>(tokens[n])], static_cast<int32_t>(n));
     const int64_t tasks = (N + BLOCK - 1) / BLOCK, padded = round_up(G, LANES), width = K * padded;
-    const Scratch partial(tasks * width);
+    const Scratch partial(tasks * width), weight(width);
+    pad_weights(gate_weight, K, G, weight);
 #pragma omp parallel
     {
-        const Scratch sums(C + LANES), dx(padded);
+        const Scratch sums(C + LANES), slopes(K);
 #pragma omp for schedule(static)
         for (int64_t task = 0; task < tasks; task++) {
             float* dweight = partial + task * width;
             std::fill_n(dweight, width, 0.0f);
             for (int64_t n = task * BLOCK; n < std::min<int64_t>(N, (task + 1) * BLOCK); n++) {
-                gate_backward(gate_input + n * G, gate_weight, opening + n * K, table + tokens[n] * C, dmixed + n * C, K,
-                              D, G, dx, dweight);
-                for_vectors(G, [&](int64_t j, int64_t count) {
-                    store_lanes(dgate_input + n * G + j, load(dx + j), count);
-                });
+                gate_backward(gate_input + n * G, weight, opening + n * K, table + tokens[n] * C, dmixed + n * C, K, D, G,
+                              dgate_input + n * G, slopes, dweight);
             }
         }
 #pragma omp for schedule(dynamic, ROWS_PER_TASK)

@@ -253,7 +253,8 @@ void multiply(const Matrix<A>& a, const ColumnPanels& b, const Store& store_sums
     const std::int64_t panels = blocks(a.rows, TILE_ROWS);
     if (4 * a.rows * a.columns <= STREAMED_BYTES || panels < GEMM_TASKS * threads)
         return multiply(RowPanels(a), b, store_sums, part);
-    const std::int64_t high = std::min(block_panels(a.columns, panels), std::max<std::int64_t>(1, 2 * panels / (GEMM_TASKS * threads))) * TILE_ROWS;
+    const std::int64_t share = std::max<std::int64_t>(1, 2 * panels / (GEMM_TASKS * threads));
+    const std::int64_t high = std::min(block_panels(a.columns, panels), share) * TILE_ROWS;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         RowPanels block(high, a.columns);
