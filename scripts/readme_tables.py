@@ -97,7 +97,7 @@ def campaign_lines(found: dict[str, Any]) -> list[str]:
     """What one unattended search of all targets brought."""
     modes = {name: _mode(found["step"], name) for name in ("seeds", "eager", "kernels")}
     asides = [found["again"]] if "again" in found else []
-    steps = found["step"]["steps"]
+    steps = found["step"]["steps"]["kernels"]
     given = " --from-seeds" if found["from_seeds"] else ""
     lines = [
         (
@@ -105,7 +105,7 @@ def campaign_lines(found: dict[str, Any]) -> list[str]:
             f"{found['budget']}{given} --proposer sweep`, {found['date']}, "
             f"[all figures]({found['file'].relative_to(ROOT)})): a training step with what was kept is "
             f"**{ratio(modes['kernels'])}** as fast as with the best seed of each target as it was given "
-            f"({1e3 * modes['kernels']['step_s']:.0f} ms and {1e3 * modes['seeds']['step_s']:.0f} ms, {steps['kernels']} "
+            f"({1e3 * modes['kernels']['step_s']:.0f} ms and {1e3 * modes['seeds']['step_s']:.0f} ms, {steps} "
             f"steps; eager {1e3 * modes['eager']['step_s']:.0f} ms). Which seed was best is what the campaign's own "
             "judge said."
         ),

@@ -97,8 +97,8 @@ class SurrogateProposer:
         While little is known, only steps from the best point: a model of a few scores explores where climbing gains.
         """
         if len(self._points) < CLIMB:
-            best = max(range(len(self._points)), key=self._scores.__getitem__)
-            near = [point for point in self._space.neighbours(self._points[best]) if point not in self._seen]
+            top = max(range(len(self._points)), key=self._scores.__getitem__)
+            near = [point for point in self._space.neighbours(self._points[top]) if point not in self._seen]
             if near:
                 return self._rng.sample(near, len(near))
         if len(self._space) <= POOL:
