@@ -56,7 +56,7 @@ SPACES = {
         ("tiny/attention-window128",),
         {
             "online_tiles": {**TILES, "BLOCK_KEYS": (64, 32, 128)},
-            "query_blocks": {**TILES, "BLOCK_KEYS": (128, 64, 32)},
+            "query_blocks": {**TILES, "BLOCK_KEYS": (128, 64, 32), "BAND": ("whole",)},
         },
     ),
     "embedding_backward": Plan(

@@ -124,7 +124,8 @@ class Recorded:
         lines += [
             f"// saves {entry}: {name} float32" for entry, kept in document["saves"][stem].items() for name in kept
         ]
-        return "\n".join([*lines, *(f'extern "C" void {f}(' for f in document["functions"]), f"// {stem}"])
+        uses = " ".join(document["seeds"][stem])
+        return "\n".join([*lines, *(f'extern "C" void {f}(' for f in document["functions"]), f"{uses} // {stem}"])
 
 
 def read_spaces() -> list[Recorded]:

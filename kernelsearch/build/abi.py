@@ -75,7 +75,7 @@ def functions(target: Target, source: str) -> tuple[Function, ...]:
 def abi_header(target: Target, candidate: Candidate, dtype: str) -> str:
     """The C++ text included before the candidate: scalar type, tunables, prototypes, trampolines."""
     exported = functions(target, candidate.declared)
-    tunables = "".join(f"#define {name} {value}\n" for name, value in sorted(_macros(candidate).items()))
+    tunables = "".join(f"#define {name} {value}\n" for name, value in sorted(macros(candidate).items()))
     return _PRELUDE.format(
         scalar={"float32": "float", "bfloat16": "bfloat16_t"}[dtype],
         is_bfloat16=int(dtype == "bfloat16"),
@@ -85,7 +85,7 @@ def abi_header(target: Target, candidate: Candidate, dtype: str) -> str:
     )
 
 
-def _macros(candidate: Candidate) -> dict[str, int]:
+def macros(candidate: Candidate) -> dict[str, int]:
     """A number as it is; of a word, one macro for each choice, 1 for the bound one: a misspelt name is no choice."""
     macros: dict[str, int] = {}
     for name, values in tunable_space(candidate.source).items():

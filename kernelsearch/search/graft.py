@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
+from kernelsearch.build.abi import macros
 from kernelsearch.spec import Candidate, Target, TensorSpec, read_candidate, saved_tensors, tunable_space
 from kernelsearch.spec.candidate import declared_flags
 
 _FUNCTION = re.compile(r'^extern\s+"C"\s+void\s+(\w+)\s*\(', re.MULTILINE)
 _DECLARATION = re.compile(r"^\s*//\s*(?:tune|saves\b[^:\n]*):.*\n", re.MULTILINE)
+_COMMENT = re.compile(r"//.*")
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(.+?)[ \t]*$\n?", re.MULTILINE)
 _CONDITION = re.compile(r"^[ \t]*#[ \t]*(if|endif|include)", re.MULTILINE)
 _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
@@ -117,8 +119,9 @@ def _section(seed: Candidate, prefix: str, taken: set[str]) -> str:
     """The seed's code in its namespace, its macros undone behind it."""
     code = _INCLUDE.sub("", _DECLARATION.sub("", seed.source)).strip()
     code = _FUNCTION.sub(lambda m: f"{_EXPORTED if m[1] in taken else _DROPPED} {m[1]}(", code)
-    defines = [f"#define {name} {prefix}_{name}" for name in seed.tunables]
-    undone = [f"#undef {name}" for name in dict.fromkeys([*seed.tunables, *_DEFINE.findall(code)])]
+    tuned = list(macros(seed))
+    defines = [f"#define {name} {prefix}_{name}" for name in tuned]
+    undone = [f"#undef {name}" for name in dict.fromkeys([*tuned, *_DEFINE.findall(code)])]
     return "\n".join([*defines, f"namespace {prefix} {{", code, f"}}  // namespace {prefix}", *undone, ""])
 
 
@@ -127,10 +130,18 @@ def _can_be_grafted(target: Target, seed: Candidate) -> bool:
         seed.language == "cpp"
         and seed.declared == seed.source  # what may be paired must not depend on the tunables
         and not declared_flags(seed.source)  # they are for a whole file
+        and _uses_its_tunables(seed)
         and sorted(_FUNCTION.findall(seed.source)) == sorted(function_names(target))
         and seed.source.count('extern "C"') == len(function_names(target))
         and not _has_conditional_include(seed.source)
     )
+
+
+def _uses_its_tunables(seed: Candidate) -> bool:
+    """Whether each has an effect within the file: one that sets a header's macro would have none behind its prefix."""
+    words = set(re.findall(r"\w+", _COMMENT.sub("", seed.source)))
+    used = [name for name in macros(seed) if name in words]
+    return all(any(name == own or name.startswith(f"{own}_") for name in used) for own in seed.tunables)
 
 
 def _has_conditional_include(source: str) -> bool:

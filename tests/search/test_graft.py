@@ -107,6 +107,21 @@ def test_a_graft_exports_what_the_contract_wants_and_nothing_else(tmp_path):
     assert {name for name in names if not name.startswith("ks_call_")} == wanted
 
 
+def test_a_word_of_either_source_is_a_choice_in_the_graft_too(tmp_path):
+    worded = OTHER.source.replace("// tune", "// tune: WAY in up down\n// tune", 1).replace(
+        "= TWICE", "= WAY_up * TWICE"
+    )
+    seeds = [ONE, read_candidate("toy", "cpp", worded, "other").bind(WAY="down", STEP=1)]
+    made = graft(TARGET, seeds, (0, 1, 0)).candidate
+    assert made.tunables["from_other_WAY"] == "down"
+    cpp.build(TARGET, made, "float32", tmp_path)
+
+
+def test_a_source_whose_tunable_only_a_header_reads_is_not_grafted():
+    deaf = read_candidate("toy", "cpp", "// tune: GEMM_TASKS in 6 3\n" + OTHER.source, "deaf")
+    assert len(parts_of(ONE, deaf)) == 2
+
+
 @pytest.mark.parametrize("parts", [(0, 1, 0), (1, 0, 1)])
 def test_a_graft_has_the_code_of_the_functions_that_it_names(parts):
     marked = [mark(ONE), mark(OTHER)]
