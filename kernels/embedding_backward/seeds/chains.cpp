@@ -17,6 +17,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -24,19 +26,34 @@ namespace {
 using namespace ks;
 
 constexpr int32_t NONE = -1;
-constexpr int64_t BUCKETS = int64_t{1} << RADIX_BITS;
 
 struct Key {
     uint32_t token, position;
 };
 
-void pass(const Key* from, Key* to, int64_t N, int shift) {
-    int64_t place[BUCKETS] = {};
-    const auto digit = [&](const Key& key) { return (key.token >> shift) & (BUCKETS - 1); };
-    for (int64_t i = 0; i < N; i++) place[digit(from[i])]++;
-    int64_t before = 0;
-    for (int64_t& count : place) before += std::exchange(count, before);
-    for (int64_t i = 0; i < N; i++) to[place[digit(from[i])]++] = from[i];
+// Some bits of a token, and where the next position with them goes. Passed by value: a store into `place` may not seem
+// to change the others.
+struct Digit {
+    int shift;
+    uint32_t mask;
+    uint32_t* place;
+
+    uint32_t& of(uint32_t token) const { return place[token >> shift & mask]; }
+};
+
+inline void count(const int64_t* tokens, int64_t N, Digit digit) {
+    for (int64_t n = 0; n < N; n++) digit.of(static_cast<uint32_t>(tokens[n]))++;
+    uint32_t before = 0;
+    for (uint32_t d = 0; d <= digit.mask; d++) before += std::exchange(digit.place[d], before);
+}
+
+// put(place, key(n)) for each n in order.
+template <class Make, class Put>
+inline void distribute(int64_t N, Digit digit, Make key, Put put) {
+    for (int64_t n = 0; n < N; n++) {
+        const Key next = key(n);
+        put(digit.of(next.token)++, next);
+    }
 }
 
 inline void add(float* sums, const scalar_t* row, int64_t C) {
@@ -65,14 +82,26 @@ void sum_chain(const scalar_t* drows, const int64_t* order, const int32_t* next,
 }  // namespace
 
 extern "C" void token_order_forward(const int64_t* tokens, int64_t* order, int64_t N, int64_t vocab_size) {
-    std::vector<Key> keys(static_cast<std::size_t>(N)), spare(static_cast<std::size_t>(N));
-    for (int64_t n = 0; n < N; n++)
-        keys[static_cast<std::size_t>(n)] = {static_cast<uint32_t>(tokens[n]), static_cast<uint32_t>(n)};
-    for (int shift = 0; shift < 32 && (vocab_size - 1) >> shift > 0; shift += RADIX_BITS) {
-        pass(keys.data(), spare.data(), N, shift);
-        std::swap(keys, spare);
+    // As few digits as RADIX_BITS allows, alike in width. The first pass reads the tokens and the last writes the
+    // order: keys are stored only between two passes.
+    const int bits = vocab_size > 1 ? 64 - __builtin_clzll(static_cast<uint64_t>(vocab_size - 1)) : 1;
+    const int digits = (bits + RADIX_BITS - 1) / RADIX_BITS, width = (bits + digits - 1) / digits;
+    std::vector<uint32_t> places(static_cast<std::size_t>(digits) << width);
+    const auto digit = [&, mask = (uint32_t{1} << width) - 1](int d) {
+        return Digit{d * width, mask, places.data() + (static_cast<std::size_t>(d) << width)};
+    };
+    const auto read = [&](int64_t n) { return Key{static_cast<uint32_t>(tokens[n]), static_cast<uint32_t>(n)}; };
+    const auto finish = [=](uint32_t to, Key key) { order[to] = key.position; };
+    const auto keys = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(N) * std::size_t{2});
+    Key *from = keys.get(), *to = from + N;
+    for (int d = 0; d < digits; d++) count(tokens, N, digit(d));
+    if (digits == 1) return distribute(N, digit(0), read, finish);
+    distribute(N, digit(0), read, [from](uint32_t at, Key key) { from[at] = key; });
+    for (int d = 1; d + 1 < digits; d++) {
+        distribute(N, digit(d), [from](int64_t i) { return from[i]; }, [to](uint32_t at, Key key) { to[at] = key; });
+        std::swap(from, to);
     }
-    for (int64_t n = 0; n < N; n++) order[n] = keys[static_cast<std::size_t>(n)].position;
+    distribute(N, digit(digits - 1), [from](int64_t i) { return from[i]; }, finish);
 }
 
 extern "C" void embedding_forward(const scalar_t* table, const int64_t* tokens, const int64_t*, scalar_t* rows,
