@@ -6,7 +6,8 @@ one before the rounds, one of the last. The rule is applied after the rounds, on
 a large call takes seconds. Whether the figures can be what they seem is asked then, on the same stage (integrity.py).
 
 A first look proves nothing and accepts nobody, so nothing is asked of the oracle in it: a candidate that cheats there
-is either refused as slow or has the whole meeting before it.
+is either refused as slow or has the whole meeting before it. It also comes before the gate on timed shapes: what is
+wrong there is called as that gate would call it, and no sign of a call that knows it is timed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ from kernelsearch.timing.clock import Effort, measure
 from kernelsearch.timing.roofline import Peaks
 from kernelsearch.timing.statistics import Samples, noise, speedup_interval
 from kernelsearch.verify.case import Case, split_rows, take_rows
-from kernelsearch.verify.check import Question, compare_side_by_side
+from kernelsearch.verify.check import Question, compare_side_by_side, status_of_wrong
 from kernelsearch.verify.run import CandidateFailure
 
 WINDOW_S = 0.02
@@ -125,7 +126,8 @@ class Contest:
         distances = self.baseline.compare()
         for name, distance in distances.items():
             if not distance <= LARGEST_DISTANCE:  # written this way so that NaN fails
-                raise self.failure(f"{name} of a timed call is wrong")
+                status = status_of_wrong(self.entry, name) if self._is_first_look else Status.INTEGRITY
+                raise self.failure(f"{name} of a timed call is wrong", status)
         if not self._is_first_look and any(distance > self._bounds[name] for name, distance in distances.items()):
             self._check_all_exactly()
             self._bounds = {n: max(self._bounds[n], DISTANCE_FACTOR * d) for n, d in distances.items()}
@@ -178,10 +180,10 @@ class Contest:
             calls=w.calls,
         )
 
-    def failure(self, detail: str) -> CandidateFailure:
+    def failure(self, detail: str, status: Status = Status.INTEGRITY) -> CandidateFailure:
         numbers = {**self.workload.sizes, **self.workload.parameters}
         sizes = " ".join(f"{name}={value}" for name, value in numbers.items())
-        return CandidateFailure(Status.INTEGRITY, detail, f"{self.entry.name} {self.workload.dtype} {sizes}")
+        return CandidateFailure(status, detail, f"{self.entry.name} {self.workload.dtype} {sizes}")
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

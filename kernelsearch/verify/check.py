@@ -122,7 +122,7 @@ def compare_all(folder: TargetFolder, case: Case, got: Tensors, expected: Expect
         wrong = find_difference(got[name], expected.answers[name])
         if wrong is not None:
             found = Finding(case, shift, name, got[name], expected.answers[name].exact)
-            raise CandidateFailure(_status(entry, name), f"{name} {wrong}", found.describe())
+            raise CandidateFailure(status_of_wrong(entry, name), f"{name} {wrong}", found.describe())
 
 
 def result_names(entry: Entry) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def shrunk(folder: TargetFolder, case: Case, run: Run, failure: CandidateFailure
         got = run_case(case, run, shift=shift)
         answers = find_answers(folder, case)
         for name in result_names(entry):
-            if _status(entry, name) is failure.status and find_difference(got[name], answers[name]) is not None:
+            if status_of_wrong(entry, name) is failure.status and find_difference(got[name], answers[name]) is not None:
                 return Finding(case, shift, name, got[name], answers[name].exact)
         return None
 
@@ -150,5 +150,6 @@ def shrunk(folder: TargetFolder, case: Case, run: Run, failure: CandidateFailure
     return CandidateFailure(failure.status, f"{best.name} {wrong}", best.describe())
 
 
-def _status(entry: Entry, name: str) -> Status:
+def status_of_wrong(entry: Entry, name: str) -> Status:
+    """What a candidate is called whose result of this name is wrong."""
     return Status.GRADIENT if name in {t.name for t in entry.input_gradients()} else Status.MISMATCH

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernelsearch.build import cpp
-from tests.sandbox.candidates import HONEST, REORDERED, SYSTEM_CALLS, WRONG, with_system_call
+from tests.sandbox.candidates import HONEST, REORDERED, SYSTEM_CALLS, WRONG, replaced, with_system_call
 
 
 def children() -> set[str]:
@@ -102,6 +102,13 @@ def test_what_may_be_faster_than_what_is_to_be_beaten_is_proven_and_timed_in_ful
 
 def test_a_wrong_candidate_is_wrong_and_not_slower(judge, candidate):
     assert judge.judge(candidate(WRONG["zeros"][0]), to_beat=1e9).status != "SLOWER"
+
+
+def test_what_is_wrong_at_the_timed_shape_alone_is_a_mismatch_at_a_first_look(judge, candidate):
+    """It comes before the gate on timed shapes: the candidate need not have known that it was timed."""
+    source = replaced("total[n] = scale * sum", "total[n] = D > 200 ? 0 : scale * sum")
+    verdict = judge.judge(candidate(source), to_beat=1e-9)
+    assert (verdict.status, verdict.gates[-1].name) == ("MISMATCH", "first look")
 
 
 def test_the_seed_in_the_folder_passes_in_both_dtypes(judge, folder, candidate):
