@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernelsearch.dispatch import bind as binding
+from kernelsearch.dispatch import guards
 from kernelsearch.dispatch.bind import bind
 from kernelsearch.dispatch.store import Store
 from tests.dispatch.sample import FOLDER, make_accepted
@@ -40,14 +40,14 @@ def bind_sample() -> dict[str, Callable[..., object]]:
     return bind([FOLDER], store, device="cpu", dtype="float32", admit=lambda a: False, cache_dir=state).ops
 
 
-def bind_without_shortcut() -> dict[str, Callable[..., object]]:
+def bind_without_direct_way() -> dict[str, Callable[..., object]]:
     """The same calls through the dispatcher, backward too."""
-    original = binding._shortcut
-    binding._shortcut = lambda *arguments: lambda tensors: None  # type: ignore[assignment]
+    original = guards._direct_way
+    guards._direct_way = lambda *arguments: lambda tensors: None  # type: ignore[assignment]
     try:
         return bind_sample()
     finally:
-        binding._shortcut = original
+        guards._direct_way = original
 
 
 def both(blend: Callable[..., object], leaves: tuple[Tensor, Tensor], index: Tensor, upstream: Tensor) -> object:
@@ -59,7 +59,7 @@ def make_cases() -> dict[str, Callable[[], float]]:
     xg, yg = x.clone().requires_grad_(), y.clone().requires_grad_()
     p, g, m = torch.ones(4), torch.ones(4), torch.ones(4)
     cases = {}
-    for way, ops in (("", bind_sample()), (", dispatcher", bind_without_shortcut())):
+    for way, ops in (("", bind_sample()), (", dispatcher", bind_without_direct_way())):
         blend, nudge = ops["blend"], ops["nudge"]
         cases |= {
             f"blend forward{way}": partial(call_us, partial(blend, x, y, index, 2.0)),

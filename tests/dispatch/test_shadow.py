@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernelsearch.dispatch.bind import STOPPED, Binding, bind
+from kernelsearch.dispatch.bind import Binding, bind
+from kernelsearch.dispatch.guards import STOPPED
 from kernelsearch.dispatch.shadow import Shadow, find_breach, load_breach
 from kernelsearch.dispatch.store import Accepted, Store
 from kernelsearch.errors import CorruptState
