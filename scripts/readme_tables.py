@@ -102,7 +102,7 @@ def campaign_lines(found: dict[str, Any]) -> list[str]:
     lines = [
         (
             f"All targets, unattended (`kernelsearch optimize --all --workload {found['config']} --budget "
-            f"{found['budget']}{given} --proposer sweep`, {found['date']}, "
+            f"{found['budget']}{given} --proposer {found['proposer']}`, {found['date']}, "
             f"[all figures]({found['file'].relative_to(ROOT)})): a training step with what was kept is "
             f"**{ratio(modes['kernels'])}** as fast as with the best seed of each target as it was given "
             f"({1e3 * modes['kernels']['step_s']:.0f} ms and {1e3 * modes['seeds']['step_s']:.0f} ms, {steps} "

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from kernelsearch.build.cpp import cpu_identity
 from kernelsearch.cli import race
-from kernelsearch.cli.campaign_answer import spans_of, summarise
+from kernelsearch.cli.campaign_answer import summarise
 from kernelsearch.cli.campaign_step import measure_step, remember_seed
+from kernelsearch.cli.kernels import spans_of
 from kernelsearch.cli.optimize import Origin, keep, starting_candidates
 from kernelsearch.cli.proposers import SEARCHES, WRITERS, Ground, ModelOptions, choose_proposers, make_clients
 from kernelsearch.cli.shares import measure_shares, read_shares

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kernelsearch.cli.campaign_step import seed_kernels
-from kernelsearch.cli.kernels import parts_of
+from kernelsearch.cli.kernels import spans_of
 from kernelsearch.cli.workplace import Workplace
 from kernelsearch.search import CampaignResult
 from kernelsearch.search.standing import in_use
@@ -45,6 +45,7 @@ def summarise(
     return {
         "config": request.config,
         "dtype": request.dtype,
+        "proposer": request.proposer,
         "device": shares["device"],
         "budget": request.budget,
         "from_seeds": request.from_seeds,
@@ -76,10 +77,3 @@ def _cost(folders: Sequence[TargetFolder], result: CampaignResult) -> dict[str, 
         "seconds_per_us": round(result.seconds / saved_us, 5) if saved_us > 0 else None,
         "usd_per_us": usd / saved_us if usd is not None and saved_us > 0 else None,
     }
-
-
-def spans_of(folders: Sequence[TargetFolder]) -> dict[str, tuple[str, ...]]:
-    """By target that spans others: those that are its parts."""
-    owners = {entry.name: folder.target.name for folder in folders for entry in folder.target.entries}
-    found = {f.target.name: tuple(dict.fromkeys(owners[e] for e in parts_of(f) if e in owners)) for f in folders}
-    return {span: parts for span, parts in found.items() if parts}

@@ -54,6 +54,13 @@ def parts_of(folder: TargetFolder) -> Compositions:
     return parts
 
 
+def spans_of(folders: Sequence[TargetFolder]) -> dict[str, tuple[str, ...]]:
+    """By target that spans others: those that are its parts."""
+    owners = {entry.name: folder.target.name for folder in folders for entry in folder.target.entries}
+    found = {f.target.name: tuple(dict.fromkeys(owners[e] for e in parts_of(f) if e in owners)) for f in folders}
+    return {span: parts for span, parts in found.items() if parts}
+
+
 def served_by(folder: TargetFolder) -> Compositions:
     """By entry of another target: what makes of this target's kernel a rival of it, as one of several uses."""
     served: Compositions = getattr(folder.module("baseline"), "SERVES", {})

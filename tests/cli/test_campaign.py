@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from kernelsearch.cli.campaign import Request, _Campaign
-from kernelsearch.cli.campaign_answer import spans_of, summarise
+from kernelsearch.cli.campaign_answer import summarise
 from kernelsearch.cli.campaign_step import remember_seed
 from kernelsearch.cli.proposers import ModelOptions
 from kernelsearch.cli.workplace import Workplace
@@ -92,13 +92,6 @@ def test_limits_hold_for_all_targets_together(place):
     assert (left.maximum_calls, left.maximum_cost) == (0, 0.25)
 
 
-def test_the_spans_are_known_by_their_parts(place):
-    assert spans_of(place.folders()) == {
-        "linear_softcap_cross_entropy": ("softcap_cross_entropy",),
-        "relu2_mlp": ("relu2",),
-    }
-
-
 def test_the_answer_says_what_was_saved_and_what_it_cost(place):
     settling = Settling(place, {2: 2.0})
     study = StudyResult(digest(CONTEXT), tuple(settling.trials), (), 1.0, "budget")
@@ -116,6 +109,7 @@ def test_the_answer_says_what_was_saved_and_what_it_cost(place):
         "seconds_per_us": 0.08,
         "usd_per_us": 0.001,
     }
+    assert answer["proposer"] == REQUEST.proposer
     assert (answer["targets"]["relu2"]["seeds"], answer["targets"]["relu2"]["is_settled"]) == (2.0, True)
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(render_campaign(answer))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernelsearch.cli.kernels import is_admitted, leave_out
+from kernelsearch.cli.kernels import is_admitted, leave_out, spans_of
 from kernelsearch.cli.workplace import Workplace
 from kernelsearch.dispatch.store import read_accepted
 from kernelsearch.spec import TargetFolder, library_path
@@ -66,3 +66,10 @@ def test_kernels_for_the_parts_of_a_span_stay_out():
     folders = [TargetFolder(library_path() / name) for name in names]
     assert list(leave_out(folders, dict.fromkeys(names, foreign()))) == ["relu2_mlp", "attention"]
     assert list(leave_out(folders, dict.fromkeys(("relu2", "attention"), foreign()))) == ["relu2", "attention"]
+
+
+def test_the_spans_are_known_by_their_parts(place):
+    assert spans_of(place.folders()) == {
+        "linear_softcap_cross_entropy": ("softcap_cross_entropy",),
+        "relu2_mlp": ("relu2",),
+    }

@@ -65,6 +65,7 @@ LESS = {
     "bisect TARGET --good C --bad C": "bisect backout_norm --good main --bad HEAD --meetings 2",
     "verify PATH": "verify kernels/relu2/accepted/cpu-cpp-float32",
     "scorecard": "scorecard relu2 --part corpora --quota 2",
+    # The line before it on the page has left trials there.
     "optimize mix_norm --proposer replay --from OTHER_STATE_FOLDER": (
         "optimize mix_norm --proposer replay --from .kernelsearch --trials 1"
     ),
