@@ -68,25 +68,33 @@ def kernels_table(bench: dict[str, Any]) -> list[str]:
 
 def studies_table(studies: list[dict[str, Any]]) -> list[str]:
     """What each search added to its seeds, beside random search over the same space with as many trials."""
+    dates = [study["date"] for study in studies]
+    when = " to ".join(sorted({min(dates), max(dates)}))
+    guides = " or ".join(sorted({_guide(study) for study in studies}))
     lines = [
         (
-            f"What search found (`kernelsearch optimize TARGET --proposer evolve`, {studies[0]['date']}, with "
-            "`--workload d4` or `d4-32k` where the row says so; lower ends of 95% intervals over eager PyTorch alone; "
-            "the last column is the winner judged again from scratch):"
+            f"What search found (`kernelsearch optimize TARGET --proposer {guides}`, {when}"
+            ", with `--workload d4` or `d4-32k` where the row says so; lower ends of 95% intervals over eager PyTorch "
+            "alone; the last column is the winner judged again from scratch):"
         ),
         "",
-        "| target, shapes | trials | s | best seed as given | evolve | random, as many | winner, judged again |",
+        f"| target, shapes | trials | s | best seed as given | {guides} | random, as many | winner, judged again |",
         "|---|---|---|---|---|---|---|",
     ]
     for study in studies:
         count = min(p["trials"] for p in study["proposers"])
         reached = {p["proposer"]: [low for n, low in p["improvements"] if n <= count] for p in study["proposers"]}
         seed = max((low for low in study["seeds"].values() if low is not None), default=None)
-        evolve, chance = (reached.get(name, [])[-1:] for name in ("evolve", "random"))
-        lows = [f"{low:.2f}x" if low else "-" for low in (seed, *(evolve or [None]), *(chance or [None]))]
+        guided, chance = (reached.get(name, [])[-1:] for name in (_guide(study), "random"))
+        lows = [f"{low:.2f}x" if low else "-" for low in (seed, *(guided or [None]), *(chance or [None]))]
         found = ratio(study["best"]) if study["stored"] else "none accepted"
         lines.append(f"| {study['name']} | {study['trials']} | {study['seconds']:.0f} | {' | '.join(lows)} | {found} |")
     return [*lines, ""]
+
+
+def _guide(study: dict[str, Any]) -> str:
+    """The proposer that random search ran beside."""
+    return next(p["proposer"] for p in study["proposers"] if p["proposer"] != "random")
 
 
 def _mode(step: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+# These name commands in their prose alone.
+PROSE = (*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md", ROOT / ".agents" / "skills" / "kernelsearch" / "SKILL.md")
 COMMAND = re.compile(r"^(?:\$ )?(?:bash scripts/run|kernelsearch)\s+(.*)$")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -33,6 +35,12 @@ def commands(page: Path) -> list[Command]:
     indented = [line[4:] for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
     found = [COMMAND.match(line.strip()) for line in [*fenced, *indented]]
     return [Command(page.name, _arguments(match[1])) for match in found if match]
+
+
+def mentioned(page: Path) -> list[Command]:
+    """Commands within the prose of a page, between backquotes, a break of the line among them or not."""
+    spans = re.findall(r"`kernelsearch\s+([^`]+)`", FENCE.sub("", page.read_text()))
+    return [Command(page.name, _arguments(" ".join(span.split()))) for span in spans]
 
 
 def files(page: Path) -> dict[str, str]:

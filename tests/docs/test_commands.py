@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from kernelsearch.cli.app import app
-from tests.docs.blocks import PAGES, ROOT, commands
+from tests.docs.blocks import PAGES, PROSE, ROOT, Command, commands, mentioned
 from tests.docs.readers import LESS, NOT_RUN, SERVERS, make_folder, run
 
 EVERY = [command for page in PAGES for command in commands(page)]
@@ -21,12 +21,22 @@ PLACEHOLDER = re.compile(r"\b(?!HEAD\b)[A-Z]{2,}\b(?!=)|\.\.\.")
 def resolve(arguments: tuple[str, ...]) -> None:
     """Raises where the command line would refuse these arguments before doing anything."""
     command, rest = typer.main.get_command(app), list(arguments)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and rest:
         name = rest.pop(0)
         assert name in command.commands, f"no command {name}"
         command = command.commands[name]
     numbers = ["3" if argument == "N" else argument for argument in rest]
     command.make_context("kernelsearch", numbers)
+
+
+def refusal(command: Command) -> str | None:
+    """Why the command line would not take it, other than that prose leaves out what a command needs."""
+    try:
+        resolve(command.arguments)
+    except Exception as refused:  # typer keeps the classes to itself
+        kind = type(refused).__name__
+        return None if kind in {"MissingParameter", "NoArgsIsHelpError"} else str(refused)
+    return None
 
 
 def test_the_documents_have_commands_at_all():
@@ -43,6 +53,11 @@ def test_the_lists_of_what_runs_otherwise_name_commands_of_the_documents_and_lea
 @pytest.mark.parametrize("command", EVERY, ids=str)
 def test_a_command_in_the_documents_is_one_that_the_command_line_takes(command):
     resolve(command.arguments)
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_a_command_named_in_prose_exists_with_its_options(page):
+    assert {command.text: said for command in mentioned(page) if (said := refusal(command))} == {}
 
 
 @pytest.mark.parametrize("script", ["reference.py", "readme_tables.py"])
