@@ -12,7 +12,7 @@ from kernelsearch.cli.workplace import Workplace
 from kernelsearch.dispatch.bind import select
 from kernelsearch.dispatch.fingerprint import admission_place, fingerprint
 from kernelsearch.dispatch.store import Accepted
-from kernelsearch.report.text import open_console
+from kernelsearch.report.text import format_interval, open_console
 from kernelsearch.sandbox.judge import Care
 from kernelsearch.spec import TargetFolder, Verdict
 from kernelsearch.timing.clock import Effort
@@ -96,17 +96,25 @@ def _is_measured_on(kernel: Accepted, group: str | None) -> bool:
 
 
 def is_admitted(place: Workplace, folder: TargetFolder, accepted: Accepted) -> bool:
-    """Whether what was judged is what would run here; if not, whether it passes here."""
-    if accepted.contract_digest == folder.contract_digest and not accepted.needs_rejudging(
-        fingerprint(accepted.device)
-    ):
+    """Whether what was judged is what would run here; if not, whether it passes here, which takes half a minute."""
+    others = accepted.differences(fingerprint(accepted.device))
+    others += ["contract"] if accepted.contract_digest != folder.contract_digest else []
+    if not others:
         return True
     where = admission_place(folder.contract_digest, accepted.device)
     for line in place.ledger.find("admission", candidate=accepted.digest, where=where, dtype=accepted.dtype):
         return bool(line.body["admitted"])
+    console = open_console(stderr=True)
+    name = folder.target.name
+    why = f"{name}: its kernel was judged with another {', '.join(others)}; judging it again here, once"
+    console.print(why, markup=False, soft_wrap=True)
     verdict = judge_again(place, accepted)
     # Equality is proved again in full; that it is faster was proved elsewhere, and need only not be refuted here.
     is_usable = verdict.passed and verdict.speedup is not None and verdict.speedup > 1.0
+    found = format_interval(verdict.speedup, verdict.low, verdict.high)
+    console.print(
+        f"{name}: {verdict.status}, {found}{'' if is_usable else ', stays out'}", markup=False, soft_wrap=True
+    )
     body: dict[str, Any] = {
         "candidate": accepted.digest,
         "where": where,

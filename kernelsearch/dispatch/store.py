@@ -60,7 +60,11 @@ class Accepted:
 
     def needs_rejudging(self, fingerprint: Mapping[str, str]) -> bool:
         """Whether this kernel was judged where anything but the harness was another."""
-        return any(self.fingerprint.get(key) != value for key, value in fingerprint.items() if key != NOT_COMPARED)
+        return bool(self.differences(fingerprint))
+
+    def differences(self, fingerprint: Mapping[str, str]) -> list[str]:
+        """What is not as it was where this kernel was judged, the harness left out."""
+        return [key for key, value in fingerprint.items() if key != NOT_COMPARED and self.fingerprint.get(key) != value]
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -45,6 +45,14 @@ def test_a_kernel_from_elsewhere_is_judged_once_and_remembered(place, judged):
     assert judged == [None]
 
 
+def test_who_waits_for_a_kernel_to_be_judged_again_is_told_why_and_what_came_of_it(place, judged, capsys):
+    judged.append(replace(foreign().verdict, status="MISMATCH"))
+    ask(place, foreign())
+    said = capsys.readouterr().err
+    assert "adamw_step: its kernel was judged with another " in said and "cpu" in said
+    assert "MISMATCH" in said and "stays out" in said
+
+
 @pytest.mark.parametrize("change", [{"status": "MISMATCH"}, {"speedup": 0.9}, {"speedup": None}])
 def test_a_kernel_that_fails_or_is_slower_here_does_not_run(place, judged, change):
     judged.append(replace(foreign().verdict, **change))
