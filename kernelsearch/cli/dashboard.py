@@ -80,6 +80,7 @@ def _server(follower: Follower, render: Any, host: str) -> "uvicorn.Server":
             f"the dashboard needs {error.name}; install it with `pip install 'kernelsearch[dashboard]'`"
         ) from None
     hosts = LOOPBACK if host in LOOPBACK else ("*",)
-    app: Starlette = make_app(Watch(follower, render), hosts)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
-    return uvicorn.Server(config)
+    app: Starlette = make_app(Watch(follower, render), hosts, lambda: server.should_exit)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="off")
+    server = uvicorn.Server(config)
+    return server

@@ -6,7 +6,7 @@ read it by giving its own name this machine's address. There is nothing to chang
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -30,8 +30,11 @@ HEADERS = {
 }
 
 
-def make_app(watch: Watch, hosts: Sequence[str]) -> Starlette:
-    """The application that shows `watch` to requests which name one of `hosts`; "*" is any."""
+def make_app(watch: Watch, hosts: Sequence[str], is_ending: Callable[[], bool] = lambda: False) -> Starlette:
+    """The application that shows `watch` to requests which name one of `hosts`; "*" is any.
+
+    Viewers' streams end by themselves once `is_ending` says so: a server that must cancel them complains.
+    """
 
     async def page(request: Request) -> Response:
         state = await asyncio.to_thread(watch.look)
@@ -42,18 +45,20 @@ def make_app(watch: Watch, hosts: Sequence[str]) -> Starlette:
         return Response(text, media_type="text/javascript", headers=HEADERS)
 
     async def events(request: Request) -> Response:
-        return StreamingResponse(stream(watch), media_type="text/event-stream", headers=HEADERS)
+        return StreamingResponse(stream(watch, is_ending=is_ending), media_type="text/event-stream", headers=HEADERS)
 
     routes = [Route("/", page), Route("/live.js", script), Route("/events", events)]
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
 
 
-async def stream(watch: Watch, period_s: float = PERIOD_S) -> AsyncIterator[str]:
+async def stream(
+    watch: Watch, period_s: float = PERIOD_S, is_ending: Callable[[], bool] = lambda: False
+) -> AsyncIterator[str]:
     """Events for one viewer: first everything, so that a page from before a restart is right again; then changes."""
     old: State | None = None
     silent_s = 0.0
     yield "retry: 1000\n\n"
-    while True:
+    while not is_ending():
         new = await asyncio.to_thread(watch.look)
         if old is None or new.version != old.version:
             yield encode(old, new)

@@ -9,7 +9,7 @@ from kernelsearch.report.evidence import Evidence
 from kernelsearch.report.measured import Row, worst
 from kernelsearch.report.table import Table
 from kernelsearch.report.text import format_interval, format_ratio, shown
-from kernelsearch.spec import TargetFolder
+from kernelsearch.spec import TargetFolder, library_path
 
 NONE_ACCEPTED = "none accepted"
 TITLES = ("target", "best", "against the baseline", "at its worst", "of light", "verdicts")
@@ -79,10 +79,18 @@ def list_kernels(evidence: Evidence) -> Table:
 
 def recheck(folder: Path | None) -> str:
     """The command that judges an accepted kernel again."""
-    if folder is None:
-        return "-"
+    return "-" if folder is None else f"kernelsearch verify {_from_here(folder)}"
+
+
+def name_for(folder: TargetFolder | None, target: str) -> str:
+    """What commands know a target by: its name where it came with this installation, else its folder."""
+    is_foreign = folder is not None and folder.path.parent.resolve() != library_path().resolve()
+    return _from_here(folder.path) if folder is not None and is_foreign else target
+
+
+def _from_here(folder: Path) -> str:
     relative = os.path.relpath(folder)
-    return f"kernelsearch verify {folder if relative.startswith('..') else relative}"
+    return str(folder) if relative.startswith("..") else relative
 
 
 def list_recorded(evidence: Evidence, targets: Sequence[str]) -> Table | None:

@@ -55,6 +55,13 @@ def test_every_viewer_sees_every_change(tmp_path):
     assert asyncio.run(both()) == [{"count": "<p>1 lines</p>"}] * 2
 
 
+def test_a_stream_ends_by_itself_when_the_server_ends(tmp_path):
+    async def whole():
+        return [event async for event in stream(watch(tmp_path), period_s=0.01, is_ending=lambda: True)]
+
+    assert asyncio.run(whole()) == ["retry: 1000\n\n"]
+
+
 def test_a_damaged_ledger_keeps_the_last_page_and_says_why(tmp_path):
     watching = watch(tmp_path)
     Ledger(tmp_path / "ledger").append("note", {"n": 1})

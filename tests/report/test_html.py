@@ -13,15 +13,16 @@ from kernelsearch.digest import digest
 from kernelsearch.errors import UsageError
 from kernelsearch.ledger import Ledger, Objects, read_lines
 from kernelsearch.report import Evidence, read_results
-from kernelsearch.report.html import render_page, render_sections
+from kernelsearch.report.html import charts, render_page, render_sections
 from kernelsearch.report.html.measured import draw_rivals
 from kernelsearch.report.html.searches import draw_progress
 from kernelsearch.report.html.source import closest_parent, difference, highlight
 from kernelsearch.report.measured import rows_behind
 from kernelsearch.report.searches import find_searches
+from kernelsearch.report.targets import name_for
 from kernelsearch.report.training import Race
 from kernelsearch.search import Budget, FileProposer, Trial, run_study
-from kernelsearch.spec import Candidate
+from kernelsearch.spec import Candidate, TargetFolder, library_path
 from tests.report.conftest import make_trial
 from tests.report.recorded import RACE, ROW, record
 
@@ -165,3 +166,15 @@ def test_ideas_and_calls_are_shown_only_where_they_are_recorded(tmp_path):
     assert "0.013 per accepted microsecond" in found["costs"]
     assert "1.2x" in found["ideas"]
     assert "not yet measured" in found["ideas"]
+
+
+def test_a_target_that_did_not_come_with_the_installation_is_named_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = TargetFolder(tmp_path / "state" / "scaled_gelu")
+    assert name_for(own, "scaled_gelu") == "state/scaled_gelu"
+    assert name_for(TargetFolder(library_path() / "relu2"), "relu2") == "relu2"
+
+
+def test_an_axis_that_counts_two_has_no_half():
+    drawing = charts.bars([{"name": "equal", "count": 2, "is_good": True, "label": "2 equal"}], "candidates")
+    assert "0.5" not in re.findall(r">([^<>]*)</text>", drawing)

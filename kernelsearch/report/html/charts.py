@@ -4,7 +4,7 @@ Every series differs from the others in colour and in shape or dash, so that non
 candidates appears only as data, never as a field name or an expression.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -22,7 +22,7 @@ DASHES = ([1, 0], [5, 3], [2, 2], [8, 3, 2, 3])
 def progress(points: Rows, steps: Rows, names: Sequence[str], x: str, title: str) -> Markup:
     """Every timed trial as a point, and the best so far of each proposer as a rising step."""
     colour = {"field": "name", "type": "nominal", "scale": _scale(names, COLOURS)}
-    axis_x = {"field": x, "type": "quantitative", "axis": {"title": title, "tickCount": 6, "tickMinStep": 1}}
+    axis_x = {"field": x, "type": "quantitative", "axis": {"title": title, **_whole(row[x] for row in points)}}
     axis_y = {"field": "low", "type": "quantitative", "title": "speedup, lower end", "scale": {"zero": False}}
     shape = {"field": "name", "type": "nominal", "scale": _scale(names, SHAPES)}
     dash = {"field": "name", "type": "nominal", "scale": _scale(names, DASHES)}
@@ -53,7 +53,7 @@ def bars(rows: Rows, title: str) -> Markup:
     fill = {"condition": {"test": "datum.is_good", "value": "var(--good)"}, "value": "var(--c5)"}
     count = {"field": "count", "type": "quantitative"}
     name = {"field": "name", "type": "nominal", "sort": None, "title": None}
-    axis = {"title": title, "tickMinStep": 1, "tickCount": 5}
+    axis = {"title": title, **_whole(row["count"] for row in rows)}
     text = {"type": "text", "align": "left", "dx": 4, "color": "var(--ink)", "fontSize": 11}
     return draw(
         {
@@ -91,6 +91,8 @@ def _forest(rows: Rows, names: Sequence[str], title: str, width: int) -> Markup:
     shape: dict[str, Any] = {"field": "name", "type": "nominal", "scale": _scale(names, SHAPES)}
     if len(names) == 1:
         colour["legend"] = shape["legend"] = None
+    elif width <= NARROW:  # one name below the other: side by side they are wider than the drawing
+        colour["legend"] = shape["legend"] = {"direction": "vertical"}
     ends = {"x": {**x, "field": "low", "axis": axis}, "x2": {"field": "high"}}
     return draw(
         {
@@ -192,6 +194,12 @@ def losses(rows: Rows, x: str, title: str) -> Markup:
             },
         }
     )
+
+
+def _whole(counts: Iterable[float]) -> dict[str, Any]:
+    """Ticks of an axis that counts: none between two whole numbers."""
+    largest = max(counts, default=0)
+    return {"values": list(range(int(largest) + 1))} if largest <= 6 else {"tickCount": 5}
 
 
 def _room(rows: Rows, field: str) -> dict[str, float]:

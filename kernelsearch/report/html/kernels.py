@@ -52,10 +52,15 @@ def show_accepted(kept: Accepted, seeds: Mapping[str, str]) -> Kernel:
     )
 
 
-def show_best(candidate: Candidate, verdict: Mapping[str, Any], seeds: Mapping[str, str], study: str) -> Kernel:
-    """The best of a search that the store does not hold: nobody judged it again from scratch."""
+def show_best(
+    candidate: Candidate, verdict: Mapping[str, Any], seeds: Mapping[str, str], study: str, target: str
+) -> Kernel:
+    """The best of a search that the store does not hold: nobody judged it again from scratch.
+
+    `target` is what the command line knows the target by.
+    """
     rows = [("from", f"the search in context {study[:12]}; not judged again from scratch")]
-    again = f"kernelsearch optimize {candidate.target}   # goes on with the recorded search, judges its winner again"
+    again = f"kernelsearch optimize {target}   # goes on with the recorded search, judges its winner again"
     standing = "best of its search so far, not kept"
     return _kernel(candidate, verdict_from_json(verdict), standing, seeds, rows, again, is_promoted=False)
 

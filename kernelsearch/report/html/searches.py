@@ -20,7 +20,8 @@ def draw_progress(search: Search, name: str) -> Figure:
         if not row["is_end"]
     )
     ends = [(proposer, reached(steps, proposer)) for proposer in search.proposers]
-    summary = "; ".join(f"{proposer} reached {format_ratio(low)}" for proposer, low in ends)
+    words = [f"{p} reached {format_ratio(low)}" if low is not None else f"{p} timed nothing new" for p, low in ends]
+    summary = "; ".join(words)
     plots = tuple(
         Plot(charts.progress(points, steps, search.proposers, x, title))
         for x, title in (("trial", "trials of the proposer"), ("seconds", "seconds of searching"))

@@ -10,7 +10,7 @@ from kernelsearch.report.html.measured import draw_target_rivals
 from kernelsearch.report.html.searches import draw_outcomes, draw_progress
 from kernelsearch.report.searches import Search, list_trials
 from kernelsearch.report.table import Table
-from kernelsearch.report.targets import list_recorded, rows_of
+from kernelsearch.report.targets import list_recorded, name_for, rows_of
 from kernelsearch.spec import Candidate, TargetFolder
 
 
@@ -69,7 +69,9 @@ def _best_of(search: Search, evidence: Evidence, folder: TargetFolder | None) ->
     except CorruptState:
         return None  # a ledger shown without its sources still has its figures
     candidate = Candidate(search.target, best.language, source, dict(best.tunables), best.origin)
-    return show_best(candidate, best.verdict, seeds_of(folder, best.language), search.context)
+    return show_best(
+        candidate, best.verdict, seeds_of(folder, best.language), search.context, name_for(folder, search.target)
+    )
 
 
 def _recorded(evidence: Evidence, name: str) -> Table | None:
