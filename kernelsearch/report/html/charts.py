@@ -199,7 +199,7 @@ def losses(rows: Rows, x: str, title: str) -> Markup:
 def _whole(counts: Iterable[float]) -> dict[str, Any]:
     """Ticks of an axis that counts: none between two whole numbers."""
     largest = max(counts, default=0)
-    return {"values": list(range(int(largest) + 1))} if largest <= 6 else {"tickCount": 5}
+    return {"values": list(range(int(largest) + 1)), "format": "d"} if largest <= 6 else {"tickCount": 5}
 
 
 def _room(rows: Rows, field: str) -> dict[str, float]:
