@@ -16,8 +16,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,20 +58,45 @@ class Evidence:
             os.replace(scratch, path)
 
 
-def run(command: list[str], timeout_s: float) -> tuple[int | None, str, str]:
-    """Exit status (None if it was stopped at its limit), output, errors; nothing of it runs on afterwards."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    status: int | None
-    try:
-        out, err = process.communicate(timeout=max(1.0, timeout_s))
-        status = process.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        status = None
-    return status, out, err
+def run(
+    command: list[str], timeout_s: float, *, sharers: int = 1, on_line: Callable[[str], None] | None = None
+) -> tuple[int | None, str, str]:
+    """Exit status (None if it was stopped at its limit), output, errors; nothing of it runs on afterwards.
+
+    `sharers` are commands that run at once and share the cores; `on_line` hears every line of output as it comes.
+    """
+    cores = max(1, len(os.sched_getaffinity(0)) // sharers)
+    shared = {"OMP_NUM_THREADS": str(cores), "TORCHINDUCTOR_COMPILE_THREADS": str(cores)} if sharers > 1 else {}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | shared
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        stopped = threading.Event()
+
+        def stop() -> None:
+            stopped.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(max(1.0, timeout_s), stop)
+        timer.start()
+        lines = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if on_line is not None:
+                on_line(line)
+        status: int | None = process.wait()
+        timer.cancel()
+        errors.seek(0)
+        return None if stopped.is_set() else status, "".join(lines), errors.read()
 
 
 def last_json(text: str) -> Any:
@@ -93,7 +120,7 @@ def seeds(targets: list[str]) -> Iterator[tuple[str, str, str]]:
 
 def part_tests(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
     """The tests marked gpu."""
-    command = [sys.executable, "-m", "pytest", "tests/sandbox/test_gpu.py", "-m", "gpu", "-q", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "tests/sandbox/test_gpu.py", "-m", "gpu", "-v", "-p", "no:xdist"]
     status, out, err = run([*command, "-o", "addopts=--import-mode=importlib"], until - time.monotonic())
     summary = (out.strip().splitlines() or ["no output"])[-1] if status is not None else "stopped at its time limit"
     evidence.add("tests", {"status": status, "summary": summary, "output": (out + err)[-4000:]})
@@ -127,7 +154,9 @@ def judge(
     if left < 5:
         return {**named, "status": "NOT RUN", "detail": "no time was left"}
     command = [sys.executable, "bench/gpu_judge.py", target, seed, "--language", language, "--dtype", asked.dtype]
-    status, out, err = run([*command, "--place", asked.place, *options], left)
+    cache = Path(os.environ.get("KERNELSEARCH_HOME", ROOT / ".kernelsearch-gpu")) / "cache"
+    sharers = 1 if "--only-timing" in options else asked.jobs
+    status, out, err = run([*command, "--place", asked.place, "--cache", str(cache), *options], left, sharers=sharers)
     found = last_json(out)
     if found is None:
         detail = "stopped at its time limit" if status is None else f"exit status {status}: {err[-300:]}"
@@ -136,21 +165,47 @@ def judge(
 
 
 def part_bench(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:
-    """Every seed against its rivals."""
-    for target, seed, language in seeds(asked.targets):
+    """Every seed against its rivals: all are compiled first, several at once, then timed in one process.
+
+    One that breaks the device ends that process; the next one goes on behind it.
+    """
+    waiting = ["/".join(seed) for seed in seeds(asked.targets)]
+    command = [sys.executable, "bench/gpu_rivals.py", "--dtype", asked.dtype]
+    command += ["--place", asked.place, "--group", asked.group]
+    with ThreadPoolExecutor(max_workers=asked.jobs) as pool:
+        share = 0.45 * (until - time.monotonic())
+        for part in (waiting[index :: asked.jobs] for index in range(asked.jobs)):
+            if part:
+                pool.submit(run, [*command, "--warm", *part], share, sharers=asked.jobs)
+    while waiting:
         left = until - time.monotonic()
-        named = {"target": target, "seed": seed, "language": language}
         if left < 5:
-            evidence.add("bench", {**named, "error": "no time was left"})
-            continue
-        command = [sys.executable, "bench/gpu_rivals.py", target, seed, "--language", language, "--dtype", asked.dtype]
-        before = clocks()
-        status, out, err = run([*command, "--place", asked.place, "--group", asked.group], min(left, 60))
-        rows = [found for line in out.splitlines() if (found := last_json(line))]
-        for row in rows:
-            evidence.add("bench", {**row, "language": language, "clocks": [before, clocks()]})
-        if status != 0:
-            evidence.add("bench", {**named, "error": err[-600:] or "stopped at its time limit"})
+            for name in waiting:
+                evidence.add("bench", named_seed(name) | {"error": "no time was left"})
+            return
+        begun: list[str] = []
+        before = [clocks()]
+
+        def hear(line: str, begun: list[str] = begun, before: list[str] = before) -> None:
+            row = last_json(line)
+            if row is None:
+                return
+            if "begun" in row:
+                begun.append(row["begun"])
+                before[0] = clocks()
+            else:
+                evidence.add("bench", row | {"clocks": [before[0], clocks()]})
+
+        status, _, err = run([*command, *waiting], left, on_line=hear)
+        if status == 0:
+            return
+        broken = begun[-1] if begun else waiting[0]
+        evidence.add("bench", named_seed(broken) | {"error": err[-600:] or "stopped at its time limit"})
+        waiting = waiting[waiting.index(broken) + 1 :]
+
+
+def named_seed(name: str) -> dict[str, Any]:
+    return dict(zip(("target", "seed", "language"), name.split("/"), strict=True))
 
 
 def part_study(evidence: Evidence, asked: argparse.Namespace, until: float) -> None:

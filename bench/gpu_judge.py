@@ -6,13 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kernelsearch.sandbox.gpu.judge import GpuJudge
+from kernelsearch.sandbox.gpu.judge import IN_FIRST_LAUNCHER, GpuJudge
 from kernelsearch.sandbox.judge import Care
 from kernelsearch.spec import TargetFolder, library_path, read_candidate
 from kernelsearch.timing.clock import Effort
 
-GATES = ("build", "lint", "compile ahead", "smoke", "properties", "ladder", "search", "determinism")
-PROOF = frozenset((*GATES, "timed shapes", "sanitizer", "controls"))
+PROOF = IN_FIRST_LAUNCHER | {"sanitizer", "controls"}
 
 
 def main() -> None:
@@ -26,6 +25,7 @@ def main() -> None:
     parser.add_argument("--no-timing", action="store_true")
     parser.add_argument("--only-timing", action="store_true", help="after a run without timing has passed")
     parser.add_argument("--only-sanitizer", action="store_true")
+    parser.add_argument("--cache", type=Path, help="where what was compiled ahead is kept; default nowhere")
     asked = parser.parse_args()
     folder = TargetFolder(library_path() / asked.target)
     candidate = read_candidate(
@@ -35,16 +35,16 @@ def main() -> None:
     if asked.no_timing:  # and no sanitizer, which is slow
         without = frozenset({"timing", "sanitizer"})
     elif asked.only_timing:
-        without = PROOF - {"build", "lint"}
+        without = PROOF
     elif asked.only_sanitizer:
-        without = (PROOF | {"timing"}) - {"build", "lint", "sanitizer"}
+        without = (PROOF | {"timing"}) - {"sanitizer"}
     care = Care(examples=10, search_s=2.0, effort=Effort(seconds=1.0))
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as scratch:
         judge = GpuJudge(
             folder,
             asked.dtype,
             folder.workloads(asked.group, asked.dtype),
-            Path(cache),
+            asked.cache or Path(scratch),
             asked.place,
             care,
             without,

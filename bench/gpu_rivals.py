@@ -1,19 +1,21 @@
 """A GPU seed against its rivals: eager, compiled, the target's own, and what is installed.
 
-    python bench/gpu_rivals.py TARGET SEED [--group d12] [--dtype bfloat16] [--place cuda] [--seconds 1.0]
+    python bench/gpu_rivals.py TARGET/SEED/LANGUAGE... [--group d12] [--dtype bfloat16] [--place cuda] [--seconds 0.5]
 
-Prints one JSON document a workload. All contenders take turns within a round, each finds its inputs cold, and each is
-replayed as a CUDA graph where it can be captured. A contender that fails is reported with its error. Ratios are of
-paired windows.
+Prints a line {"begun": ...} a seed and one JSON document a workload; `--warm` compiles everything and times nothing.
+All contenders take turns within a round, each finds its inputs cold, and each is replayed as a CUDA graph where it can
+be captured. A contender that fails is reported with its error. Ratios are of paired windows.
 """
 
 import argparse
+import gc
 import importlib.util
 import inspect
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,8 @@ def installed_rivals(workload: Workload) -> dict[str, Callable[..., Any]]:
         found["FlexAttention"] = flex_attention(workload)
         if importlib.util.find_spec("flash_attn") is not None:
             found["FlashAttention"] = flash_attention
+    if workload.entry == "adamw_step":
+        found["fused"] = fused_adamw
     if workload.entry == "softcap_cross_entropy" and importlib.util.find_spec("liger_kernel") is not None:
         found["Liger"] = liger_cross_entropy
     return found
@@ -119,6 +123,16 @@ def flash_attention(q: Any, k: Any, v: Any, window: int) -> Any:
     from flash_attn import flash_attn_func
 
     return flash_attn_func(q, k, v, causal=True, window_size=(min(window, q.shape[1]), 0))
+
+
+def fused_adamw(
+    p: Any, g: Any, m: Any, v: Any, *, step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+) -> None:
+    """baseline.py's rival, whose count of steps has to lie where the parameters do."""
+    count = torch.full((), float(step), device=p.device)
+    rates = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": weight_decay, "eps": eps}
+    with torch.no_grad():
+        torch._fused_adamw_([p], [g], [m], [v], [], [count], amsgrad=False, maximize=False, **rates)
 
 
 def liger_cross_entropy(logits: Any, targets: Any) -> Any:
@@ -162,7 +176,8 @@ def compare(calls: dict[str, Call], device: Device, seconds: float) -> dict[str,
     return answer
 
 
-def measure(folder: TargetFolder, candidate: Candidate, workload: Workload, device: Device, seconds: float) -> Any:
+def contenders(folder: TargetFolder, candidate: Candidate, workload: Workload, device: Device) -> dict[str, Call]:
+    """The seed first, then its rivals, all on the same tensors."""
     case = make_timed_case(folder, workload, np.random.default_rng(0))
     given = dict(case.inputs) | dict(case.output_gradients or {})
     tensors = {name: tensor.to(device.place) for name, tensor in given.items()}
@@ -171,34 +186,66 @@ def measure(folder: TargetFolder, candidate: Candidate, workload: Workload, devi
     for name, function in rivals_of(folder, workload).items():
         if device.place == "cuda" or name == "eager":
             calls[name] = torch_call(folder, workload, tensors, function)
-    return {"workload": workload.name, "dtype": workload.dtype, **compare(calls, device, seconds)}
+    return calls
+
+
+def warm(calls: dict[str, Call], device: Device) -> None:
+    """Compiles what is compiled at the first call, into caches that the next process reads."""
+    for call in calls.values():
+        with suppress(Exception):  # the process that times it will say so
+            call()
+            device.synchronize()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target")
-    parser.add_argument("seed")
+    parser.add_argument("seeds", nargs="+", metavar="TARGET/SEED/LANGUAGE")
     parser.add_argument("--group", default="d12")
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--language", default="triton")
     parser.add_argument("--place", default="cuda")
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each workload")
+    parser.add_argument("--warm", action="store_true")
     asked = parser.parse_args()
-    folder = TargetFolder(library_path() / asked.target)
-    source = folder.seeds(asked.language)[asked.seed]
-    lint_host(source, asked.language, host_functions(folder.target, read_candidate("", "", source, "").declared))
-    candidate = read_candidate(asked.target, asked.language, source, asked.seed)
     device = open_device(asked.place)
-    peaks = measure_peaks(device)
+    peaks = {} if asked.warm else measure_peaks(device)
+    for name in asked.seeds:
+        say({"begun": name})
+        target, seed, language = name.split("/")
+        named = {"target": target, "seed": seed, "language": language}
+        try:
+            for row in rows_of(target, seed, language, device, peaks, asked):
+                say(row | named)
+        except Exception as error:
+            say(named | {"error": f"{type(error).__name__}: {error}"[:600]})
+        torch._dynamo.reset()
+        gc.collect()
+        device.synchronize()  # raises where the device was left broken, and ends this process
+
+
+def rows_of(
+    target: str, seed: str, language: str, device: Device, peaks: dict[str, float], asked: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    folder = TargetFolder(library_path() / target)
+    source = folder.seeds(language)[seed]
+    candidate = read_candidate(target, language, source, seed)
+    lint_host(source, language, host_functions(folder.target, candidate.declared))
     for workload in folder.workloads(asked.group, asked.dtype):
-        row = measure(folder, candidate, workload, device, asked.seconds)
+        calls = contenders(folder, candidate, workload, device)
+        if asked.warm:
+            warm(calls, device)
+            continue
+        found = compare(calls, device, asked.seconds)
         entry = folder.target.entry(workload.entry)
         work = entry.work(workload.sizes, workload.parameters, workload.dtype, backward=entry.has_backward)
         flops = max(peaks["bfloat16_flops"], peaks["float32_flops"])
-        row["speed_of_light_us"] = 1e6 * max(work.flops / flops, work.bytes / peaks["bytes_per_s"])
-        row |= {"target": asked.target, "seed": asked.seed, "digest": candidate.digest}
-        sys.stdout.write(json.dumps(row) + "\n")
-        sys.stdout.flush()
+        light_us = 1e6 * max(work.flops / flops, work.bytes / peaks["bytes_per_s"])
+        named = {"workload": workload.name, "dtype": workload.dtype, "digest": candidate.digest}
+        yield {**named, **found, "speed_of_light_us": light_us}
+
+
+def say(row: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

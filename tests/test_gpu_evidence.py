@@ -1,9 +1,11 @@
 """scripts/gpu_evidence.sh: says so where there is no GPU, and loses nothing that it knew."""
 
+import argparse
 import importlib.util
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,32 @@ def test_losses_and_failed_contenders_are_in_the_table(begun):
         "| d12/relu2 | flat | 10.0 | 50% | compile 0.70x [0.60, 0.80], Liger: failed |"
         in begun.path.with_suffix(".md").read_text()
     )
+
+
+def test_a_seed_that_breaks_the_device_costs_itself_alone(evidence, begun, monkeypatch):
+    asked = argparse.Namespace(targets=["relu2"], jobs=2, dtype="bfloat16", place="cuda", group="d12")
+    commands = []
+
+    def run(command, timeout_s, *, sharers=1, on_line=None):
+        if on_line is None:
+            return 0, "", ""
+        commands.append([part for part in command if part.count("/") == 2])
+        on_line(json.dumps({"begun": commands[-1][0]}))
+        return (1, "", "illegal memory access") if len(commands) == 1 else (0, "", "")
+
+    monkeypatch.setattr(evidence, "run", run)
+    evidence.part_bench(begun, asked, time.monotonic() + 60)
+    assert commands == [["relu2/flat/triton", "relu2/vectors/cuda"], ["relu2/vectors/cuda"]]
+    row = {"target": "relu2", "seed": "flat", "language": "triton", "error": "illegal memory access"}
+    assert begun.document["bench"] == [row]
+
+
+def test_a_line_is_heard_before_the_command_ends(evidence):
+    heard = []
+    evidence.run(
+        ["bash", "-c", "echo begun; sleep 0.5; echo done"], 5.0, on_line=lambda _: heard.append(time.monotonic())
+    )
+    assert heard[1] - heard[0] > 0.4
 
 
 def test_a_command_is_stopped_at_its_limit_with_all_it_started(evidence):

@@ -1,10 +1,10 @@
-"""The product and its two gradients by one kernel that takes the strides of its operands: nothing is turned in memory.
+"""The product and its two gradients by one kernel that takes the strides of its operands: nothing is turned round.
 
-Beside the library's products (torch.mm, cuBLAS), which the baseline runs, no gain is expected at shapes that the library
-is tuned for. It is a start for what the library cannot do: fusing neighbours into the product, and trying tiles at odd
-shapes. Programs take tiles in groups of rows, so that neighbours share columns in the L2 cache. dweight has few tiles and
-a long sum over rows: SPLIT programs share one, and their float32 parts are added in the order of the parts, so that the
-result repeats bitwise. Operands bfloat16 or float32, sums float32.
+Beside the library's products (torch.mm, cuBLAS), which the baseline runs, no gain is expected at shapes that the
+library is tuned for. It is a start for what the library cannot do: fusing neighbours into the product, and trying tiles at odd
+shapes. Programs take tiles in groups of rows, so that neighbours share columns in the L2 cache. dweight has few tiles
+and a long sum over rows: SPLIT programs share one, and their float32 parts are added in the order of the parts, so that
+the result repeats bitwise. Operands bfloat16 or float32, sums float32.
 
 Axes: N rows, C channels, O outputs. Written from the equations in target.py.
 """
@@ -57,9 +57,7 @@ def product(
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     for depth in range(start, end, DEPTH):
         k = depth + tl.arange(0, DEPTH)
-        x = tl.load(
-            a_at + k[None, :].to(tl.int64) * a_depth, mask=(row < M)[:, None] & (k < end)[None, :], other=0.0
-        )
+        x = tl.load(a_at + k[None, :].to(tl.int64) * a_depth, mask=(row < M)[:, None] & (k < end)[None, :], other=0.0)
         w = tl.load(
             b_at + k[:, None].to(tl.int64) * b_depth, mask=(column < N)[None, :] & (k < end)[:, None], other=0.0
         )
