@@ -13,10 +13,11 @@ from kernelsearch.sandbox.gpu import channel
 from kernelsearch.sandbox.gpu.device import CpuDevice
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.gpu.launcher import Fenced, Launcher, Trespass
-from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks, best_speedup, calls_library
+from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks, best_speedup, calls_library, least_us
 from kernelsearch.sandbox.gpu.session import GpuSession
 from kernelsearch.sandbox.gpu.window import Windows
 from kernelsearch.spec import Resources, read_candidate
+from kernelsearch.spec.library import find_target, library_path
 from kernelsearch.verify.run import CandidateFailure
 from tests.sandbox.conftest import QUICK
 from tests.sandbox.triton_candidates import RIGHT, WRONG
@@ -117,6 +118,12 @@ def test_windows_have_fresh_inputs_and_both_sides_agree(windows):
     assert max(windows.compare().values()) < 1e-5
 
 
+def test_fresh_inputs_do_not_need_the_generator_that_a_failed_capture_breaks(windows):
+    before = torch.random.get_rng_state()
+    windows.refresh(1)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 def test_a_wrong_window_is_seen_by_the_comparison(windows):
     windows.window("baseline")
     windows.window("candidate")
@@ -131,10 +138,19 @@ def test_sets_of_inputs_overflow_the_cache_together(windows):
 def test_a_small_grid_bounds_the_speedup_before_anything_runs(folder):
     (workload,) = folder.workloads("tiny", "float32")
     peaks, known = GpuPeaks(1e15, 1e12), {workload.name: 10.0}
-    whole, part = (best_speedup(folder.target, (workload,), known, peaks, share) for share in (1.0, 1 / 64))
+    whole, part = (best_speedup(folder.target, (workload,), known, peaks, share, 0) for share in (1.0, 1 / 64))
     work = folder.target.entry("row_sum").work(workload.sizes, workload.parameters, "float32", backward=True)
     assert whole == pytest.approx(IMPOSSIBLE_FACTOR * 10.0 / (1e6 * work.bytes / 1e12))
     assert part == pytest.approx(whole / 8)
+
+
+def test_rows_that_are_not_read_and_results_in_the_cache_need_no_time():
+    folder = find_target("embedding_backward", library_path())
+    entry = folder.target.entry("embedding")
+    workload = next(w for w in folder.workloads("d12", "bfloat16") if w.entry == "embedding")
+    peaks, table_us = GpuPeaks(1e30, 1e12), 1e-6 * 2 * workload.sizes["V"] * workload.sizes["C"]
+    assert least_us(peaks, entry, workload, 0) < 1.2 * table_us / IMPOSSIBLE_FACTOR
+    assert least_us(peaks, entry, workload, 1 << 40) < 0.1 * table_us / IMPOSSIBLE_FACTOR
 
 
 def test_a_device_is_kept_busy_by_the_largest_grid():

@@ -7,7 +7,7 @@ must not say less than the device's events, and nothing may be faster than the p
 
 import numpy as np
 
-from kernelsearch.sandbox.gpu.peaks import IMPOSSIBLE_FACTOR, GpuPeaks
+from kernelsearch.sandbox.gpu.peaks import GpuPeaks, least_us
 from kernelsearch.sandbox.gpu.run import GpuRun
 from kernelsearch.spec.library import TargetFolder
 from kernelsearch.spec.record import Measurement, Status
@@ -93,9 +93,9 @@ class GpuContest:
         w, backward = self._workload, self._entry.has_backward
         work = self._entry.work(w.sizes, w.parameters, w.dtype, backward=backward)
         candidate_us = 1e6 * float(np.median(samples.candidate))
-        least_us = peaks.speed_of_light_us(work)
-        if candidate_us < least_us / IMPOSSIBLE_FACTOR:
-            detail = f"{w.name} in {candidate_us:.1f} us is faster than this device can: {least_us:.1f} us"
+        possible_us = least_us(peaks, self._entry, w, int(self._run.session.device["cache_bytes"]))
+        if candidate_us < possible_us:
+            detail = f"{w.name} in {candidate_us:.1f} us is faster than this device can: {possible_us:.1f} us"
             raise CandidateFailure(Status.INTEGRITY, detail)
         return Measurement(
             workload=w.name,
@@ -106,7 +106,7 @@ class GpuContest:
             high=interval.high,
             candidate_us=candidate_us,
             baseline_us=1e6 * float(np.median(samples.baseline + samples.control)),
-            speed_of_light_us=least_us,
+            speed_of_light_us=peaks.speed_of_light_us(work),
             noise=noise(samples, self._rng),
             rounds=len(samples.candidate),
             calls=w.calls,

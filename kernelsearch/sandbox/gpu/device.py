@@ -111,7 +111,8 @@ class CpuDevice:
     cache_bytes = 1 << 16
 
     def describe(self) -> dict[str, Any]:
-        return {"name": "CPU in place of a GPU", "capability": None, "torch": torch.__version__, "cuda": None}
+        described = {"name": "CPU in place of a GPU", "capability": None, "cache_bytes": self.cache_bytes}
+        return described | {"torch": torch.__version__, "cuda": None}
 
     def synchronize(self) -> None: ...
 

@@ -35,6 +35,10 @@ from kernelsearch.verify.run import CandidateFailure
 SANITIZER = "compute-sanitizer"
 SANITIZER_OPTIONS = ("--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "86")
 SANITIZER_STATUS, SANITIZER_TIMEOUT_S = 86, 300.0
+# Gates that share a launcher; where all are left out, none is started for them.
+IN_FIRST_LAUNCHER = frozenset(
+    ("compile ahead", "roofline", "load", "smoke", "properties", "ladder", "search", "determinism", "timed shapes")
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,16 @@ class _GpuTrial:
         # The text alone: an emulation, and a compiler for it, are for machines without a GPU.
         passed = host_functions(target, candidate.declared)
         self._gate("lint", lambda: lint_host(candidate.source, candidate.language, passed))
+        if not self._judge.without >= IN_FIRST_LAUNCHER:
+            self._prove()
+        self._gate("sanitizer", self._sanitize)
+        self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
+        if "timing" not in self._judge.without:
+            with self._load() as run:  # a process that has only ever been timed
+                self._gate("timing", lambda: self._time(run, self._care.effort))
+
+    def _prove(self) -> None:
+        judge, folder, dtype, rng = self._judge, self._folder, self._judge.dtype, self._rng
         with self._open() as run:
             self._gate("compile ahead", lambda: self._compile_ahead(run.session))
             self._gate("roofline", lambda: self._check_roofline(run.session))
@@ -133,10 +147,6 @@ class _GpuTrial:
             self._gate("search", lambda: self._search(run))
             self._gate("determinism", lambda: self._repeat(run))
             self._gate("timed shapes", lambda: gates.timed_shapes(folder, judge.workloads, run, rng, self._domain))
-        self._gate("sanitizer", self._sanitize)
-        self._gate("controls", lambda: gates.negative_controls(folder, dtype, rng))
-        with self._load() as run:  # a process that has only ever been timed
-            self._gate("timing", lambda: self._time(run, self._care.effort))
 
     def _open(self, **setting: Any) -> GpuRun:
         judge = self._judge
@@ -155,7 +165,7 @@ class _GpuTrial:
                 found = self._language.ahead(
                     self._folder.target, self._candidate, judge.workloads, (capability,), judge.cache_dir
                 )
-            except EnvironmentMissing as error:  # the device itself will refuse what does not fit
+            except (EnvironmentMissing, Infrastructure) as error:  # the device itself will refuse what does not fit
                 self._notes.append(f"not compiled ahead: {error}"[:200])
             else:
                 self._resources = found or ()
@@ -168,9 +178,9 @@ class _GpuTrial:
         if any(w.name not in known for w in self._judge.workloads):
             return
         peaks = measured_peaks(session)
-        bound = best_speedup(
-            self._folder.target, self._judge.workloads, known, peaks, busy_share(self._resources, multiprocessors)
-        )
+        share = busy_share(self._resources, multiprocessors)
+        cache_bytes = int(session.device["cache_bytes"])
+        bound = best_speedup(self._folder.target, self._judge.workloads, known, peaks, share, cache_bytes)
         if bound < self._to_beat:
             detail = f"at most {bound:.3f}x by the roofline of the multiprocessors that its grids reach; not run"
             raise CandidateFailure(Status.SLOWER, detail)

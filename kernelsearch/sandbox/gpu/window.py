@@ -58,13 +58,15 @@ class Windows:
 
     def refresh(self, seed: int) -> None:
         """Other values in every set: rows rolled, every number moved a little."""
-        torch.manual_seed(seed)
+        # Generators of our own: a capture that failed leaves torch's one for the device refusing to draw.
+        turn = torch.Generator().manual_seed(seed)
+        move = torch.Generator(self.device.place).manual_seed(seed)
         for each in self.sets:
             for name, base in self._base.items():
                 if not base.is_floating_point():
                     continue
-                moved = base if base.dim() == 0 else base.roll(int(torch.randint(base.shape[0], ())), 0)
-                factors = 1 + JITTER[base.dtype] * (torch.rand(base.shape, device=base.device) - 0.5)
+                moved = base if base.dim() == 0 else base.roll(int(torch.randint(base.shape[0], (), generator=turn)), 0)
+                factors = 1 + JITTER[base.dtype] * (torch.rand(base.shape, generator=move, device=base.device) - 0.5)
                 each[name].copy_(moved * factors.to(base.dtype))
         self.device.synchronize()
 
