@@ -14,7 +14,7 @@ import torch
 
 TUNE = {"THREADS": [32, 64]}
 SOURCE = r"""
-extern "C" __global__ void row_sums(const scalar_t* x, float* total, int K, float scale) {
+extern "C" __global__ void row_sums(const scalar_t* x, scalar_t* total, int K, float scale) {
     __shared__ float part[THREADS];
     float sum = 0.0f;
     for (int k = threadIdx.x; k < K; k += THREADS) sum += scale * float(x[static_cast<int64_t>(blockIdx.x) * K + k]);
@@ -24,18 +24,18 @@ extern "C" __global__ void row_sums(const scalar_t* x, float* total, int K, floa
         if (threadIdx.x < step) part[threadIdx.x] += part[threadIdx.x + step];
         __syncthreads();
     }
-    if (threadIdx.x == 0) total[blockIdx.x] = part[0];
+    if (threadIdx.x == 0) total[blockIdx.x] = scalar_t(part[0]);
 }
-extern "C" __global__ void spread(const float* dtotal, scalar_t* dx, int K, float scale) {
+extern "C" __global__ void spread(const scalar_t* dtotal, scalar_t* dx, int K, float scale) {
     for (int k = threadIdx.x; k < K; k += THREADS)
-        dx[static_cast<int64_t>(blockIdx.x) * K + k] = scalar_t(scale * dtotal[blockIdx.x]);
+        dx[static_cast<int64_t>(blockIdx.x) * K + k] = scalar_t(scale * float(dtotal[blockIdx.x]));
 }
 """
 
 
 def row_sum_forward(x, scale):
     N, K = x.shape
-    total = torch.empty((N,), dtype=torch.float32, device=x.device)
+    total = torch.empty((N,), dtype=x.dtype, device=x.device)
     launch(SOURCE, "row_sums", (N,), (THREADS,), (x, total, K, scale))
     return total
 
@@ -55,7 +55,7 @@ def changed(old: str, new: str) -> str:
 
 STEP = "        __syncthreads();\n    }\n"
 WRONG = {
-    "another number": (changed("scale * dtotal", "2.0f * scale * dtotal"), {"GRADIENT"}, ""),
+    "another number": (changed("scale * float", "2.0f * scale * float"), {"GRADIENT"}, ""),
     "without the barrier in the loop": (changed(STEP, "    }\n"), {"MISMATCH", "DETERMINISM"}, ""),
     "a barrier in a branch": (
         changed(STEP, "        if (threadIdx.x < step) __syncthreads();\n    }\n"),
@@ -70,14 +70,14 @@ WRONG = {
         "",
     ),
     "an input that is written": (
-        changed("const scalar_t* x, float*", "scalar_t* x, float*").replace(
+        changed("const scalar_t* x, scalar_t*", "scalar_t* x, scalar_t*").replace(
             "float sum = 0.0f;", "float sum = 0.0f; x[0] = 1.0f;"
         ),
         {"CRASH", "MISMATCH"},
         "writes to its input x",
     ),
     "another dtype than the kernel's": (
-        changed("dtype=torch.float32", "dtype=torch.float64"),
+        changed("dtype=x.dtype", "dtype=torch.float64"),
         {"CRASH"},
         "takes a pointer to float32",
     ),
@@ -108,7 +108,8 @@ def test_right_cuda_is_equal_and_never_accepted(judge, cuda, without_compiler):
 @pytest.mark.slow
 def test_right_cuda_passes_in_bfloat16(judge, folder, cuda):
     narrow = replace(judge, dtype="bfloat16", workloads=folder.workloads("tiny", "bfloat16"))
-    assert narrow.prove(cuda(RIGHT)).passed
+    verdict = narrow.prove(cuda(RIGHT))
+    assert verdict.passed, verdict
 
 
 @pytest.mark.slow
