@@ -1,10 +1,10 @@
 """The product and its two gradients by one kernel that takes the strides of its operands: nothing is turned round.
 
 Beside the library's products (torch.mm, cuBLAS), which the baseline runs, no gain is expected at shapes that the
-library is tuned for. It is a start for what the library cannot do: fusing neighbours into the product, and trying tiles at odd
-shapes. Programs take tiles in groups of rows, so that neighbours share columns in the L2 cache. dweight has few tiles
-and a long sum over rows: SPLIT programs share one, and their float32 parts are added in the order of the parts, so that
-the result repeats bitwise. Operands bfloat16 or float32, sums float32.
+library is tuned for. It is a start for what the library cannot do: fusing neighbours into the product, and trying
+tiles at odd shapes. Programs take tiles in groups of rows, so that neighbours share columns in the L2 cache. dweight
+has few tiles and a long sum over rows: SPLIT programs share one, and their float32 parts are added in the order of the
+parts, so that the result repeats bitwise. Operands bfloat16 or float32, sums float32.
 
 Axes: N rows, C channels, O outputs. Written from the equations in target.py.
 """
