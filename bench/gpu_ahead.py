@@ -80,8 +80,8 @@ def as_markdown(record: dict[str, Any], date: str) -> str:
     lines = [
         BEGIN,
         (
-            f"{len(rows)} seeds compiled for {others} at {record['group']}'s shapes ({date}, commit {record['commit']}, "
-            f"`{record['command']}`, Triton {record['triton']}, {compiler} {version}): "
+            f"{len(rows)} seeds compiled for {others} at {record['group']}'s shapes ({date}, commit "
+            f"{record['commit']}, `{record['command']}`, Triton {record['triton']}, {compiler} {version}): "
             f"{sum('error' in row for row in rows)} refused, stack used on {', '.join(sorted(spilling)) or 'none'}. "
             f"On sm_{first}, the largest of each kernel's launches:"
         ),
@@ -97,8 +97,8 @@ def as_markdown(record: dict[str, Any], date: str) -> str:
                 largest[key] = k
     for (target, language, seed, kernel), k in largest.items():
         lines.append(
-            f"| {target} | {seed} ({language}) | {kernel} | {k['registers']} | {k['stack_bytes']} | {k['shared_bytes']} "
-            f"| {k['warps']} | {k['occupancy']:.0%} |"
+            f"| {target} | {seed} ({language}) | {kernel} | {k['registers']} | {k['stack_bytes']} "
+            f"| {k['shared_bytes']} | {k['warps']} | {k['occupancy']:.0%} |"
         )
     for row in rows:
         if "error" in row:

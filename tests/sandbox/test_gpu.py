@@ -10,6 +10,7 @@ import torch
 from kernelsearch.build.resources import busy_share
 from kernelsearch.errors import EnvironmentMissing
 from kernelsearch.sandbox.gpu import channel
+from kernelsearch.sandbox.gpu.contest import are_slopes_alike
 from kernelsearch.sandbox.gpu.device import CpuDevice
 from kernelsearch.sandbox.gpu.judge import GpuJudge
 from kernelsearch.sandbox.gpu.launcher import Fenced, Launcher, Trespass
@@ -129,6 +130,12 @@ def test_a_wrong_window_is_seen_by_the_comparison(windows):
     windows.window("candidate")
     windows._made["candidate"][0]["total"][0] = float("nan")
     assert not windows.compare()["total"] < 1.0
+
+
+def test_work_that_the_events_do_not_see_shows_in_the_slope(windows):
+    slope = windows.slope("candidate")
+    assert slope["seconds"] == slope["host_s"]  # one clock
+    assert are_slopes_alike(seconds=1e-3, host_s=1.1e-3) and not are_slopes_alike(seconds=1e-3, host_s=3e-3)
 
 
 def test_sets_of_inputs_overflow_the_cache_together(windows):

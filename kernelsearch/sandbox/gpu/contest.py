@@ -23,6 +23,12 @@ from kernelsearch.verify.run import CandidateFailure
 LARGEST_DISTANCE = 0.02
 DISTANCE_FACTOR = 8.0
 CLOCK_SLACK_S = 20e-6
+SLOPES, SLOPE_FACTOR, SLOPE_SLACK_S = 5, 1.5, 300e-6
+
+
+def are_slopes_alike(seconds: float, host_s: float) -> bool:
+    """Whether what more windows take by the device's events accounts for what they take by the host's clock."""
+    return host_s <= SLOPE_FACTOR * seconds + SLOPE_SLACK_S
 
 
 class Side:
@@ -60,6 +66,7 @@ class GpuContest:
         candidate, baseline = Side(self._run, "candidate"), Side(self._run, "baseline")
         samples = measure(candidate, baseline, self._refresh, self._check, effort, self._rng)
         self._check_one_exactly()
+        self._check_slope()
         return samples, self._summarise(samples, peaks)
 
     def _refresh(self) -> None:
@@ -87,6 +94,15 @@ class GpuContest:
         )
         rows, got = take_rows(self._folder, Case(self._workload, "timed", inputs, gradients), got, self._rng)
         compare_all(self._folder, rows, got, expect(self._folder, rows))
+
+    def _check_slope(self) -> None:
+        """Work that the events do not see, on another stream or behind them, still takes the host's time."""
+        answers = [self._run.session.ask("slope", {"side": "candidate"})[0] for _ in range(SLOPES)]
+        seconds, host_s = (float(np.median([a[name] for a in answers])) for name in ("seconds", "host_s"))
+        if not are_slopes_alike(seconds, host_s):
+            said = f"{1e6 * seconds:.0f} us by the device's events, {1e6 * host_s:.0f} us by the host"
+            detail = f"more windows in a row take {said}"
+            raise CandidateFailure(Status.INTEGRITY, detail)
 
     def _summarise(self, samples: Samples, peaks: GpuPeaks) -> Measurement:
         interval = speedup_interval(samples, self._rng)

@@ -65,10 +65,12 @@ class CudaDevice:
         """Fills the L2 cache with nothing of use, and takes back what a kernel may have set aside in it."""
         if self._runtime is not None:
             self._runtime.cudaCtxResetPersistingL2Cache()
+            self._runtime.cudaGetLastError()  # where it is not supported, torch would take the error for its own
         self._flush.zero_()
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
         """`work` as a graph that replays it, or None where it cannot be captured."""
+        stream = CUDA.current_stream()
         try:
             side = CUDA.Stream()
             side.wait_stream(CUDA.current_stream())
@@ -81,6 +83,7 @@ class CudaDevice:
                 work()
             CUDA.synchronize()
         except Exception:
+            CUDA.set_stream(stream)  # torch.cuda.graph leaves its own behind where ending the capture fails
             with suppress(Exception):
                 CUDA.synchronize()
             return None

@@ -100,7 +100,8 @@ class Fenced:
     def __init__(self, tensor: Tensor, device: Device) -> None:
         count = tensor.numel()
         self._whole = torch.empty(count + 2 * FENCE, dtype=tensor.dtype, device=device.place)
-        pattern = torch.randint(1, 100, (2 * FENCE,), device=device.place).to(tensor.dtype)
+        # Drawn on the CPU: where a capture has failed, torch's generator for the device refuses to draw.
+        pattern = torch.randint(1, 100, (2 * FENCE,)).to(device.place, tensor.dtype)
         self._whole[:FENCE], self._whole[FENCE + count :] = pattern[:FENCE], pattern[FENCE:]
         self.tensor = self._whole[FENCE : FENCE + count].reshape(tensor.shape)
         self.tensor.copy_(tensor)

@@ -17,6 +17,7 @@ from kernelsearch.spec.workload import Workload
 from kernelsearch.verify.oracle import contract_baseline
 
 MAXIMUM_SETS = 16
+SLOPE_WINDOWS = 5
 JITTER = {torch.float32: 2.0**-10, torch.bfloat16: 2.0**-4}
 CANDIDATE, BASELINE = "candidate", "baseline"
 
@@ -79,6 +80,17 @@ class Windows:
         replay = self._replays.get(side)
         seconds, host_s = self.device.time(replay if replay is not None else lambda: self._work(side))
         return {"seconds": seconds / len(self.sets), "host_s": host_s / len(self.sets)}
+
+    def slope(self, side: str) -> dict[str, float]:
+        """Seconds by either clock that more windows in a row take than one; results are not to be used after it."""
+        work = self._replays.get(side) or (lambda: self._work(side))
+
+        def several() -> None:
+            for _ in range(SLOPE_WINDOWS):
+                work()
+
+        (one, one_host), (more, more_host) = self.device.time(work), self.device.time(several)
+        return {"seconds": more - one, "host_s": more_host - one_host}
 
     def compare(self) -> dict[str, float]:
         """By result, the largest relative distance between the sides' last windows."""
