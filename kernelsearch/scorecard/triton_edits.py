@@ -5,6 +5,7 @@ go wrong besides what operators on arithmetic find. What the host function does 
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeGuard
 
@@ -50,11 +51,12 @@ def fill_dropped(node: ast.AST) -> Found:
 
 
 def fill_changed(node: ast.AST) -> Found:
-    """The neutral element of another reduction: 0 for a maximum, minus infinity for a sum."""
+    """The neutral element of another reduction: 0 for a maximum, next to minus infinity for a sum."""
     if _is_call(node, "load"):
         for keyword in node.keywords:
             if keyword.arg == "other":
-                yield keyword.value, "0.0" if "inf" in ast.unparse(keyword.value) else "float('-inf')"
+                is_extreme = re.search(r"inf|e\+?[23]\d", ast.unparse(keyword.value))
+                yield keyword.value, "0.0" if is_extreme else "-3e+38"
 
 
 def where_swapped(node: ast.AST) -> Found:
