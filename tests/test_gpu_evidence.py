@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from kernelsearch.sandbox.gpu.device import CpuDevice
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -22,6 +24,14 @@ def evidence():
     spec.loader.exec_module(module)
     yield module
     del sys.modules["gpu_evidence"]
+
+
+@pytest.fixture
+def rivals():
+    spec = importlib.util.spec_from_file_location("gpu_rivals", ROOT / "bench" / "gpu_rivals.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -100,6 +110,30 @@ def test_a_seed_that_breaks_the_device_costs_itself_alone(evidence, begun, monke
     assert commands == [["relu2/flat/triton", "relu2/vectors/cuda"], ["relu2/vectors/cuda"]]
     row = {"target": "relu2", "seed": "flat", "language": "triton", "error": "illegal memory access"}
     assert begun.document["bench"] == [row]
+
+
+def test_a_rival_that_cannot_be_captured_meets_a_seed_that_is_launched(rivals):
+    class Clock(CpuDevice):
+        """Launches take ten times as long as replays."""
+
+        def capture(self, work):
+            return None if work is plain else (lambda: None)
+
+        def time(self, work):
+            seconds = 1e-3 if work in (plain, seed) else 1e-4
+            return seconds, seconds
+
+    def seed():
+        pass
+
+    def plain():
+        pass
+
+    found = rivals.compare({"seed": seed, "captured": lambda: None, "plain": plain}, Clock(), 0.0)
+    assert found["graphs"] == ["seed", "captured"]
+    assert {name: versus["speedup"] for name, versus in found["vs"].items()} == pytest.approx(
+        {"captured": 1.0, "plain": 1.0}
+    )
 
 
 def test_a_line_is_heard_before_the_command_ends(evidence):
