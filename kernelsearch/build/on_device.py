@@ -16,12 +16,14 @@ from torch import Tensor
 from kernelsearch.build.cuda import device_code
 from kernelsearch.build.cuda_ahead import NAMES, cuda_headers
 from kernelsearch.build.triton_worker import load
+from kernelsearch.digest import digest_bytes
 from kernelsearch.errors import BuildError, EnvironmentMissing
 
 
 def load_candidate(source: str, language: str, tunables: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """The candidate's globals, its host functions among them."""
-    found = load(source, dict(tunables))
+    # A name of its own: a process may hold several, and Triton's interpreter reads a text when it is first called.
+    found = load(source, dict(tunables), f"candidate-{digest_bytes(source.encode())[:8]}.py")
     if language == "cuda":
         found["launch"] = make_launch(tunables, dtype)
     return found

@@ -46,12 +46,12 @@ class Recorder:
         return launch
 
 
-def load(source: str, tunables: dict[str, int]) -> dict[str, Any]:
-    """The candidate's globals. Triton reads the text of a kernel where Python looks for it."""
-    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+def load(source: str, tunables: dict[str, int], file: str = FILE) -> dict[str, Any]:
+    """The candidate's globals. Triton reads the text of a kernel where Python looks for it, which is under `file`."""
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     module = types.ModuleType("candidate")
     module.__dict__.update(tunables)
-    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)
+    exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
     module.__dict__.update(tunables)
     return module.__dict__
 

@@ -1,5 +1,6 @@
 """Kernels for a GPU as operators, on tensors that stand for some on one: traced, never run."""
 
+import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from kernelsearch.build.on_device import load_candidate
 from kernelsearch.dispatch import gpu_operators
 from kernelsearch.dispatch.bind import Binding, bind
 from kernelsearch.dispatch.fingerprint import fingerprint
@@ -91,6 +93,12 @@ def test_a_cuda_kernel_is_one_operation_forward_and_one_backward(fake, no_cupy):
     logits, targets = fake(64, 4096, device="meta").requires_grad_(), fake(64, dtype=torch.int64, device="meta")
     seen = graph_of(lambda a, b: operators.forward(a, b)[0], logits, targets)
     assert [name.split(".")[1][:21] for name in seen if "kernelsearch" in name] == ["softcap_cross_entropy"] * 2
+
+
+def test_one_process_holds_several_candidates_with_their_texts():
+    texts = ["def f():\n    return 1\n", "\ndef f():\n    return 2\n"]
+    functions = [load_candidate(text, "triton", {}, "float32")["f"] for text in texts]
+    assert [inspect.getsource(f) for f in functions] == [text.lstrip() for text in texts]
 
 
 def test_tensors_that_are_not_on_the_device_are_refused(no_cupy):

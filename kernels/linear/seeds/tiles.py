@@ -3,8 +3,8 @@
 Beside the library's products (torch.mm, cuBLAS), which the baseline runs, no gain is expected at shapes that the
 library is tuned for. It is a start for what the library cannot do: fusing neighbours into the product, and trying
 tiles at odd shapes. Programs take tiles in groups of rows, so that neighbours share columns in the L2 cache. dweight
-has few tiles and a long sum over rows: SPLIT programs share one, and their float32 parts are added in the order of the
-parts, so that the result repeats bitwise. Operands bfloat16 or float32, sums float32.
+may have few tiles and has a long sum over rows: then SPLIT programs share a tile, and their float32 parts are added in
+the order of the parts, so that the result repeats bitwise. Operands bfloat16 or float32, sums float32.
 
 Axes: N rows, C channels, O outputs. Written from the equations in target.py.
 """
@@ -22,6 +22,7 @@ TUNE = {
     "WARPS": [8, 4],
     "STAGES": [3, 2, 4],
 }
+ENOUGH_TILES = 132  # an H100's multiprocessors; its head has 1536 tiles, whose parts would be 400 MB
 
 
 @triton.jit
@@ -126,9 +127,11 @@ def linear_backward(x, weight, y, dy):
         num_stages=STAGES,
     )
     dweight = torch.empty_like(weight)
-    part = triton.cdiv(triton.cdiv(N, DEPTH), SPLIT) * DEPTH
-    parts = dweight if SPLIT == 1 else torch.empty((SPLIT, O, C), device=x.device, dtype=torch.float32)
-    product[(triton.cdiv(O, ROWS) * triton.cdiv(C, COLUMNS), SPLIT)](
+    tiles = triton.cdiv(O, ROWS) * triton.cdiv(C, COLUMNS)
+    split = SPLIT if tiles < ENOUGH_TILES else 1
+    part = triton.cdiv(triton.cdiv(N, DEPTH), split) * DEPTH
+    parts = dweight if split == 1 else torch.empty((split, O, C), device=x.device, dtype=torch.float32)
+    product[(tiles, split)](
         dy,
         x,
         parts,
@@ -147,6 +150,6 @@ def linear_backward(x, weight, y, dy):
         num_warps=WARPS,
         num_stages=STAGES,
     )
-    if SPLIT > 1:
-        add_parts[(triton.cdiv(O * C, 2048),)](parts, dweight, O * C, COUNT=SPLIT, BLOCK=2048, num_warps=4)
+    if split > 1:
+        add_parts[(triton.cdiv(O * C, 2048),)](parts, dweight, O * C, COUNT=split, BLOCK=2048, num_warps=4)
     return dx, dweight
