@@ -14,8 +14,6 @@ from kernelsearch.errors import EnvironmentMissing, UsageError
 
 FACTORY = "kernelsearch.dispatch.factory:promoted"
 TIMED_OPS = "nanochat.timed:timed"
-# The largest gap of n equal pairs is exceeded by one in n + 1 further ones; n is four for the configuration tiny.
-BAND_FACTOR = 2.0
 PACKAGES = ("pyarrow", "rustbpe", "tiktoken")
 
 
@@ -75,7 +73,10 @@ def ops_argument(place: Workplace, kernels: dict[str, Accepted], dtype: str, dev
 
 
 def read_band(config: str) -> dict[str, float] | None:
-    """Gaps up to which two runs count as equal: BAND_FACTOR times those of runs that differ in rounding alone."""
+    """Gaps up to which two runs count as equal: the largest of runs that differ in rounding alone.
+
+    Measured by scripts/measure_band.py: of n pairs, so that one further equal pair in n + 1 is called different.
+    """
     package = importlib.util.find_spec("nanochat")
     assert package is not None and package.submodule_search_locations
     file = Path(next(iter(package.submodule_search_locations))) / "bands.json"
@@ -88,4 +89,4 @@ def read_band(config: str) -> dict[str, float] | None:
     measured = bands.get(config)
     if measured is None:
         return None
-    return {name: BAND_FACTOR * float(measured[name]) for name in ("max_loss_gap", "bpb_gap")}
+    return {name: float(measured[name]) for name in ("max_loss_gap", "bpb_gap")}

@@ -9,7 +9,7 @@
 //
 // Layout: (V, C) and (N, C) row-major. Accumulation in float32, in the given order; one rounding at each store.
 //
-// tune: RADIX_BITS in 8 6 11
+// tune: RADIX_BITS in 8 6 11 13
 // tune: ROWS_PER_TASK in 256 64 1024
 // tune: AHEAD in 1 0
 
