@@ -48,7 +48,7 @@ LESS = {
     "train --device cuda --dtype bf16 --config d6": "train --device cuda --dtype bf16 --config d6 --steps 3",
     "train": "train --steps 3 --kernels none",
     "bench": "bench relu2 --seconds 0.2",
-    "bench --config d4 --compile": "bench relu2 --config tiny --steps 3 --compile",
+    "bench --config d4 --compile": "bench relu2 --config tiny --steps 10 --compile",
     "optimize mine.py": "optimize mine.py --trials 2",
     "optimize TARGET": "optimize relu2 --trials 2",
     "optimize --all --workload d4": "optimize --all --workload tiny --budget 20s --no-race",
