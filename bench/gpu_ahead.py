@@ -73,8 +73,8 @@ def as_markdown(record: dict[str, Any], date: str) -> str:
     first = record["architectures"][0]
     rows = record["seeds"]
     kernels = [(row, k) for row in rows for k in row.get("kernels", ())]
-    spilling = {f"sm_{k['architecture']}" for _, k in kernels if k["stack_bytes"]}
-    others = " and ".join(f"sm_{number}" for number in record["architectures"])
+    spilling = sorted({f"{row['target']} on sm_{k['architecture']}" for row, k in kernels if k["stack_bytes"]})
+    others = ", ".join(f"sm_{number}" for number in sorted(record["architectures"]))
     compiler = record["cuda"][0] if record["cuda"] else "no compiler of CUDA C"
     version = record["cuda"][2] if record["cuda"] else ""
     lines = [
@@ -82,7 +82,7 @@ def as_markdown(record: dict[str, Any], date: str) -> str:
         (
             f"{len(rows)} seeds compiled for {others} at {record['group']}'s shapes ({date}, commit "
             f"{record['commit']}, `{record['command']}`, Triton {record['triton']}, {compiler} {version}): "
-            f"{sum('error' in row for row in rows)} refused, stack used on {', '.join(sorted(spilling)) or 'none'}. "
+            f"{sum('error' in row for row in rows)} refused, with a stack: {', '.join(spilling) or 'none'}. "
             f"On sm_{first}, the largest of each kernel's launches:"
         ),
         "",
