@@ -55,7 +55,7 @@ def changed(old: str, new: str) -> str:
 
 STEP = "        __syncthreads();\n    }\n"
 WRONG = {
-    "another number": (changed("scale * float", "2.0f * scale * float"), {"GRADIENT"}, ""),
+    "another number": (changed("scale * float(d", "2.0f * scale * float(d"), {"GRADIENT"}, ""),
     "without the barrier in the loop": (changed(STEP, "    }\n"), {"MISMATCH", "DETERMINISM"}, ""),
     "a barrier in a branch": (
         changed(STEP, "        if (threadIdx.x < step) __syncthreads();\n    }\n"),
