@@ -14,7 +14,12 @@ EACH = 3  # mutants of a seed
 # What no interpreter shows: products are exact there, tensors small enough for 32 bits.
 UNSEEN = {"product in tf32", "dtype narrowed"}
 # By what a mutant changed, why it computes the same.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "linear_softcap_cross_entropy: here = tl.max(is_target.to(tl.int32), axis=1) > 0": "zeros and ones",
+    "softcap_cross_entropy: x = tl.load(logits + row * V + at, mask=at < V, other=1.0).to(tl.float32)": (
+        "what lies beyond the row is left out of the sum by the next lines"
+    ),
+}
 
 
 def change_of(mutant: Mutant) -> str:
