@@ -15,6 +15,8 @@ EACH = 3  # mutants of a seed
 UNSEEN = {"product in tf32", "dtype narrowed"}
 # By what a mutant changed, why it computes the same.
 EQUIVALENT = {
+    "adamw_step: mean = tl.load(m + at, mask=inside, other=-3e+38).to(tl.float32)": "stored under the same mask",
+    "relu2_mlp: h = tl.load(positive + at, mask=inside, other=1.0).to(tl.float32)": "stored under the same mask",
     "linear_softcap_cross_entropy: here = tl.max(is_target.to(tl.int32), axis=1) > 0": "zeros and ones",
     "softcap_cross_entropy: x = tl.load(logits + row * V + at, mask=at < V, other=1.0).to(tl.float32)": (
         "what lies beyond the row is left out of the sum by the next lines"
