@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Show on a GPU what this project claims of one, in under nine minutes: tests, every seed judged and timed, rivals, short
-# studies, a race. `--plan` says what would be done and what is missing, anywhere. Uses the machine's own python3, its torch and its Triton; nothing is downloaded. Arguments go to
+# studies, a race. Uses the machine's own python3, its torch and its Triton; nothing is downloaded. Arguments go to
 # bench/gpu_evidence.py:  bash scripts/gpu_evidence.sh --parts judge,bench --targets attention,mix_norm
-# WHEELS=DIR names a folder of wheels for what the machine's python lacks (typer, rich, hypothesis, pytest and what they
-# need; for the race pyarrow, rustbpe, tiktoken). They are unpacked, so pip need not be there.
+# --plan says, anywhere, what would be done and what is missing for it. WHEELS=DIR names a folder of wheels for what that
+# python lacks, as scripts/gpu_wheels.sh fills it. They are unpacked, so pip need not be there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-python3}"
