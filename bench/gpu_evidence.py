@@ -31,6 +31,7 @@ from bench.gpu_table import as_markdown
 ROOT = Path(__file__).resolve().parent.parent
 # Together below nine minutes.
 LIMITS_S = {"tests": 100, "judge": 150, "bench": 110, "study": 60, "race": 70, "sanitizer": 40}
+SILENCE_S = 45.0  # a workload and its rivals, compiled before, take a few seconds
 NO_GPU = "kernelsearch: no GPU: torch sees no CUDA device here, and this script measures nothing else"
 CLI = "from kernelsearch.cli import main; main()"
 SMI = "clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_event_reasons.active"
@@ -59,11 +60,17 @@ class Evidence:
 
 
 def run(
-    command: list[str], timeout_s: float, *, sharers: int = 1, on_line: Callable[[str], None] | None = None
+    command: list[str],
+    timeout_s: float,
+    *,
+    sharers: int = 1,
+    silence_s: float = float("inf"),
+    on_line: Callable[[str], None] | None = None,
 ) -> tuple[int | None, str, str]:
     """Exit status (None if it was stopped at its limit), output, errors; nothing of it runs on afterwards.
 
-    `sharers` are commands that run at once and share the cores; `on_line` hears every line of output as it comes.
+    `sharers` are commands that run at once and share the cores; `on_line` hears every line of output as it comes, and
+    one that says nothing for `silence_s` is stopped too.
     """
     cores = max(1, len(os.sched_getaffinity(0)) // sharers)
     shared = {"OMP_NUM_THREADS": str(cores), "TORCHINDUCTOR_COMPILE_THREADS": str(cores)} if sharers > 1 else {}
@@ -79,22 +86,27 @@ def run(
             text=True,
             start_new_session=True,
         )
-        stopped = threading.Event()
+        stopped, ended = threading.Event(), threading.Event()
+        until = time.monotonic() + max(1.0, timeout_s)
+        heard = [time.monotonic()]
 
-        def stop() -> None:
-            stopped.set()
-            os.killpg(process.pid, signal.SIGKILL)
+        def watch() -> None:
+            while not ended.wait(0.1):
+                if time.monotonic() > min(until, heard[0] + silence_s):
+                    stopped.set()
+                    os.killpg(process.pid, signal.SIGKILL)
+                    return
 
-        timer = threading.Timer(max(1.0, timeout_s), stop)
-        timer.start()
+        threading.Thread(target=watch, daemon=True).start()
         lines = []
         assert process.stdout is not None
         for line in process.stdout:
+            heard[0] = time.monotonic()
             lines.append(line)
             if on_line is not None:
                 on_line(line)
         status: int | None = process.wait()
-        timer.cancel()
+        ended.set()
         errors.seek(0)
         return None if stopped.is_set() else status, "".join(lines), errors.read()
 
@@ -196,7 +208,7 @@ def part_bench(evidence: Evidence, asked: argparse.Namespace, until: float) -> N
             else:
                 evidence.add("bench", row | {"clocks": [before[0], clocks()]})
 
-        status, _, err = run([*command, *waiting], left, on_line=hear)
+        status, _, err = run([*command, *waiting], left, silence_s=SILENCE_S, on_line=hear)
         if status == 0:
             return
         broken = begun[-1] if begun else waiting[0]

@@ -98,7 +98,7 @@ def test_a_seed_that_breaks_the_device_costs_itself_alone(evidence, begun, monke
     asked = argparse.Namespace(targets=["relu2"], jobs=2, dtype="bfloat16", place="cuda", group="d12")
     commands = []
 
-    def run(command, timeout_s, *, sharers=1, on_line=None):
+    def run(command, timeout_s, *, sharers=1, silence_s=0.0, on_line=None):
         if on_line is None:
             return 0, "", ""
         commands.append([part for part in command if part.count("/") == 2])
@@ -142,6 +142,12 @@ def test_a_line_is_heard_before_the_command_ends(evidence):
         ["bash", "-c", "echo begun; sleep 0.5; echo done"], 5.0, on_line=lambda _: heard.append(time.monotonic())
     )
     assert heard[1] - heard[0] > 0.4
+
+
+def test_a_command_that_falls_silent_is_stopped(evidence):
+    started = time.monotonic()
+    status, out, _ = evidence.run(["bash", "-c", "echo begun; sleep 60"], 30.0, silence_s=0.5)
+    assert (status, out) == (None, "begun\n") and time.monotonic() - started < 20
 
 
 def test_a_command_is_stopped_at_its_limit_with_all_it_started(evidence):
