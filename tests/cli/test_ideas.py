@@ -1,8 +1,6 @@
 """The queue from the command line: what it answers, and what it takes from the judge rather than from people."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -79,7 +77,6 @@ def test_an_imported_list_is_filed_once(home):
     assert [(len(a["filed"]), len(a["left_out"]), status) for a, status in answers] == [(1, 0, 0), (0, 1, 1)]
 
 
-def test_the_command_prints_one_document(home):
-    command = [sys.executable, "-m", "kernelsearch", "ideas", "list", "--target", "relu2", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_command_prints_one_document(run):
+    done = run("ideas", "list", "--target", "relu2", "--json")
     assert {idea["state"] for idea in json.loads(done.stdout)["ideas"]} == {"open"}

@@ -1,14 +1,24 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from kernelsearch.importer.isolation import name_target
 from kernelsearch.importer.survey import import_problem
 from kernelsearch.spec import TargetFolder
 
 PROBLEMS = Path(__file__).parent / "problems"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Workers of pytest fill the cores already, and torch's threads spin while they wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
