@@ -269,6 +269,6 @@ def _has_group(folder: TargetFolder, config: str, dtype: str) -> bool:
 
 def _race(request: Request) -> dict[str, Any]:
     """The race of `kernelsearch race` with what is accepted now; it promotes what wins."""
-    asked = race.Request(request.config, None, 1, "accepted", (), None, request.dtype, None, request.threads)
+    asked = race.Request(request.config, None, 1, 1, "accepted", (), None, request.dtype, None, request.threads)
     answer, _ = race.run(asked)
     return {key: value for key, value in answer.items() if key != "curves"}

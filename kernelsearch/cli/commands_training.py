@@ -125,6 +125,7 @@ def race(
     config: Config = "tiny",
     until_bpb: UntilBpb = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to race.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them; each race takes the next.")] = 1,
     kernels: Annotated[
         Which, typer.Option(help="accepted: the best that passed; promoted: won before.")
     ] = Which.ACCEPTED,
@@ -144,6 +145,7 @@ def race(
         config,
         until_bpb,
         seeds,
+        first_seed,
         str(kernels),
         tuple(target or ()),
         steps,

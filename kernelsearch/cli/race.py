@@ -29,6 +29,7 @@ class Request:
     config: str
     until_bpb: float | None
     seeds: int
+    first_seed: int
     kernels: str
     targets: tuple[str, ...]
     steps: int | None
@@ -54,7 +55,10 @@ def run(request: Request) -> tuple[dict[str, Any], int]:
         raise UsageError(f"config={request.config!r} has no calibrated target: give --until-bpb or --steps")
     console = open_console(stderr=True)
     console.print(f"racing {request.config} to {until} bpb with " + _names(kernels), markup=False)
-    results = [_race(request, place, kernels, described, until, seed) for seed in range(1, request.seeds + 1)]
+    results = [
+        _race(request, place, kernels, described, until, seed)
+        for seed in range(request.first_seed, request.first_seed + request.seeds)
+    ]
     for result in results:
         console.print(render_race(result.as_json()))
         place.ledger.append("race", {"kernels": sorted(k.digest for k in kernels.values()), **_record(result)})

@@ -65,7 +65,10 @@ class Side:
 
 @dataclass(frozen=True)
 class RaceResult:
-    """The answer. `void` means that it says nothing about the kernels, for `reason`."""
+    """The answer. `void` means that it says nothing about the kernels, for `reason`.
+
+    `bpb_gap` is that of the last evaluation that both sides made; `band` is what the gaps were held against.
+    """
 
     config: str
     target_bpb: float | None
@@ -76,6 +79,8 @@ class RaceResult:
     high: float | None
     equality: str
     max_loss_gap: float | None
+    bpb_gap: float | None
+    band: Mapping[str, float] | None
     fallbacks: Mapping[str, Mapping[str, int]]
     launches: Mapping[str, Mapping[str, int]]
     curves: Mapping[str, Mapping[str, Any]]
@@ -116,6 +121,8 @@ def judge_race(
         high=high if is_known else None,
         equality=compare_tracks(baseline, promoted, band),
         max_loss_gap=gap,
+        bpb_gap=bpb_gap(baseline, promoted),
+        band=band,
         fallbacks={entry: kernel["fallbacks"] for entry, kernel in kernels.items()},
         launches=launches,
         curves={name: _curve(track) for name, track in tracks.items()},
@@ -143,18 +150,23 @@ def max_loss_gap(baseline: Track, promoted: Track) -> float | None:
     return None if not gaps or not all(math.isfinite(gap) for gap in gaps) else max(gaps)
 
 
+def bpb_gap(baseline: Track, promoted: Track) -> float | None:
+    """Difference of the bits per byte at the last evaluation that both sides made; None where there is none."""
+    pairs = list(zip(baseline.evaluations, promoted.evaluations, strict=False))
+    gap = abs(pairs[-1][0][2] - pairs[-1][1][2]) if pairs else math.nan
+    return gap if math.isfinite(gap) else None
+
+
 def compare_tracks(baseline: Track, promoted: Track, band: Mapping[str, float] | None) -> str:
     """ "bitwise", "within-noise" or "different", over the steps and evaluations that both sides made."""
     bpbs = [(a[2], b[2]) for a, b in zip(baseline.evaluations, promoted.evaluations, strict=False)]
     losses = list(zip(baseline.losses, promoted.losses, strict=False))
     if losses and all(_same(a, b) for a, b in (*losses, *bpbs)):
         return "bitwise"
-    gap = max_loss_gap(baseline, promoted)
-    if band is None or gap is None or not bpbs:
+    gap, last = max_loss_gap(baseline, promoted), bpb_gap(baseline, promoted)
+    if band is None or gap is None or last is None:
         return "different"
-    bpb_gap = abs(bpbs[-1][0] - bpbs[-1][1])
-    # Written as <= so that NaN is different.
-    return "within-noise" if gap <= band["max_loss_gap"] and bpb_gap <= band["bpb_gap"] else "different"
+    return "within-noise" if gap <= band["max_loss_gap"] and last <= band["bpb_gap"] else "different"
 
 
 def _void_reason(

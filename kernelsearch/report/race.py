@@ -44,12 +44,17 @@ def answer(result: Mapping[str, Any]) -> str:
 
 
 def judge_equality(result: Mapping[str, Any]) -> str:
-    gap = result["max_loss_gap"]
+    gap, bpb_gap, band = result["max_loss_gap"], result.get("bpb_gap"), result.get("band")
     size = "unknown, a loss was not finite" if gap is None else f"{gap:.3g} at most"
+    if bpb_gap is not None:
+        size += f", bits per byte at the end {bpb_gap:.2g}"
+    limits = "no band is recorded for this configuration" if "band" in result else "outside the band, or there is none"
+    if band is not None:
+        limits = f"equal runs differ by up to {band['max_loss_gap']:.3g} and {band['bpb_gap']:.2g}"
     return {
         "bitwise": "Losses are bitwise equal at every step that both sides made.",
         "within-noise": f"Losses differ as two equal runs do: {size}.",
-    }.get(result["equality"], f"Losses differ: {size}, with no band measured or outside it.")
+    }.get(result["equality"], f"Losses differ: {size}; {limits}.")
 
 
 def _sides(result: Mapping[str, Any]) -> Table:

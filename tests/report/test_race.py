@@ -62,6 +62,14 @@ def test_equality_is_a_sentence(equality):
     assert judge_equality({**RESULT, "equality": equality}).startswith("Losses ")
 
 
+def test_losses_that_differ_are_shown_beside_what_equal_runs_do():
+    measured = {"equality": "different", "max_loss_gap": 0.02, "bpb_gap": 0.003}
+    assert judge_equality({**RESULT, **measured, "band": {"max_loss_gap": 0.0079, "bpb_gap": 0.00066}}) == (
+        "Losses differ: 0.02 at most, bits per byte at the end 0.003; equal runs differ by up to 0.0079 and 0.00066."
+    )
+    assert "no band is recorded" in judge_equality({**RESULT, **measured, "band": None})
+
+
 def test_a_race_that_was_interrupted_at_once_is_shown():
     empty = {"loss": [], "step_seconds": [], "bpb": []}
     nothing = {"seconds": 0.0, "steps": 0, "tokens": 0, "tokens_per_second": None, "val_bpb": None}

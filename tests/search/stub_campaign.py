@@ -1,8 +1,8 @@
 """A study or a campaign with a judge that answers after a moment, to be killed: `python -m tests.search.stub_campaign`.
 
-Arguments: folder, study or campaign, seconds a verdict takes, trials of a study. Every candidate that was judged is a
-line of the file "judged", written before its verdict is known to anybody. The first judged one is announced on
-standard output.
+Arguments: folder; study, model (a study by one) or campaign; seconds a verdict takes; trials of a study. Every
+candidate that was judged is a line of the file "judged", written before its verdict is known to anybody. The first
+judged one is announced on standard output.
 """
 
 import sys
@@ -15,8 +15,10 @@ from kernelsearch.search import (
     Budget,
     EvolveProposer,
     Finalist,
+    Proposer,
     Standing,
     StudyResult,
+    SurrogateProposer,
     Visit,
     Visited,
     Work,
@@ -28,6 +30,7 @@ from kernelsearch.spec import Candidate, Verdict
 from tests.search.conftest import make_seed, make_verdict
 
 TARGETS = ("a", "b", "c")
+WIDE = list(range(20))
 
 
 class SlowJudge:
@@ -45,7 +48,11 @@ class SlowJudge:
 
 
 def study(folder: Path, judge: SlowJudge, budget: Budget, name: str, values: int) -> StudyResult:
-    proposer = EvolveProposer([make_seed(name, X=list(range(20)), Y=list(range(values)))], seed=0)
+    proposer = EvolveProposer([make_seed(name, X=WIDE, Y=list(range(values)))], seed=0)
+    return study_by(proposer, folder, judge, budget, name)
+
+
+def study_by(proposer: Proposer, folder: Path, judge: SlowJudge, budget: Budget, name: str) -> StudyResult:
     ledger, objects = Ledger(folder / "ledger.jsonl"), Objects(folder / "objects")
     return run_study([proposer], judge, ledger, context={"target": name}, budget=budget, objects=objects)
 
@@ -78,5 +85,8 @@ if __name__ == "__main__":
     where, kind, seconds, trials = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     if kind == "study":
         study(where, SlowJudge(where, seconds), Budget(trials=trials), "toy", 20)
+    elif kind == "model":
+        model = SurrogateProposer([make_seed("toy", X=WIDE, Y=WIDE, Z=WIDE)], seed=0)
+        study_by(model, where, SlowJudge(where, seconds), Budget(trials=trials), "toy")
     else:
         assert campaign(where, SlowJudge(where, seconds)) == "exhausted"

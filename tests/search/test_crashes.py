@@ -80,7 +80,8 @@ def test_a_campaign_killed_20_times_tries_everything_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trial_costs_little_beside_its_judging(tmp_path):
-    crash(tmp_path, "study", kills=0, trials=200)
+@pytest.mark.parametrize("kind", ["study", "model"])
+def test_a_trial_costs_little_beside_its_judging(tmp_path, kind):
+    crash(tmp_path, kind, kills=0, trials=200)
     (end,) = [line for line in read_lines(tmp_path / "ledger.jsonl") if line.kind == "study-end"]
     assert end.body["seconds"] / 200 < LIMIT_S
