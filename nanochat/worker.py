@@ -38,6 +38,15 @@ from nanochat.trainer import Trainer
 Answer = dict[str, Any]
 
 
+def peak_resident_bytes() -> int:
+    """The most memory this process had resident. Linux's ru_maxrss starts at what the process had that started it."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
 class Worker:
     def __init__(self) -> None:
         self._trainer: Trainer | None = None
@@ -67,7 +76,7 @@ class Worker:
         """The most memory so far where the model lives."""
         if self._trainer is not None and self._trainer.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._trainer.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_resident_bytes()
 
     def init(self, command: dict[str, Any]) -> Answer:
         if command.get("keep_memory", True):

@@ -165,6 +165,7 @@ def race_table(race: dict[str, Any]) -> list[str]:
             f"([curves]({race['file'].relative_to(ROOT)})): **{race['speedup']:.2f}x** "
             f"[{race['low']:.2f}, {race['high']:.2f}] sooner, losses {race['equality']} "
             f"(largest gap {race['max_loss_gap']:.4f}; how the band was set is in bench/LOG.md)."
+            f"{other_seeds(race)}"
         ),
         "",
         "| side | seconds to target | steps | tokens/s | bits per byte |",
@@ -172,6 +173,20 @@ def race_table(race: dict[str, Any]) -> list[str]:
         *rows,
         "",
     ]
+
+
+def other_seeds(race: dict[str, Any]) -> str:
+    """What the other races of the record say, or nothing."""
+    races = race.get("races", [race])
+    if len(races) == 1:
+        return ""
+    speedups = [each["speedup"] for each in races]
+    inside = sum(each["equality"] in ("bitwise", "within-noise") for each in races)
+    worst = max(each["max_loss_gap"] for each in races)
+    return (
+        f" Of {len(races)} seeds, of which this is the first: {min(speedups):.2f}x to {max(speedups):.2f}x, {inside} with "
+        f"losses inside the band, largest gap {worst:.4f}."
+    )
 
 
 def step_table(step: dict[str, Any]) -> list[str]:

@@ -70,6 +70,15 @@ def test_a_worker_trains_evaluates_and_ends(ask: Ask, init: dict[str, Any]):
     assert ask("exit") == {"ok": True}
 
 
+def test_peak_memory_is_the_process_s_own_and_not_that_of_the_one_that_started_it():
+    """The trap is ru_maxrss: it would be the gigabyte here."""
+    child = "import nanochat.worker as w; print(w.peak_resident_bytes())"
+    start = f"subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    parent = f"import subprocess, sys; x = b'1' * (1 << 30); {start}"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 50 << 20 < int(done.stdout) < 1 << 30
+
+
 def test_an_identity_factory_gives_bitwise_the_same_losses(ask: Ask, init: dict[str, Any]):
     ask("init", **init)
     eager = ask("step", count=3)["losses"]

@@ -12,7 +12,7 @@ from kernelsearch.spec import read_candidate
 from tests.search.test_graft import OTHER, TARGET, make_source
 
 MORE = "// tune: WAY in up down\n// tune: ROWS in 1 2 4\n"
-WORDED = read_candidate("toy", "cpp", MORE + OTHER.source, "worded")
+WORDED = read_candidate("toy", "cpp", MORE + OTHER.source.replace("= TWICE", "= WAY_up * ROWS * TWICE"), "worded")
 TEMPLATES = all_templates([make_source("one"), WORDED], TARGET)
 SPACE = Space([template.candidate for template in TEMPLATES])
 POINTS = [SPACE.at(index) for index in range(0, len(SPACE), 7)]
