@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from kernelsearch.ledger import Ledger, Objects
-from kernelsearch.search import Budget, RandomProposer, SurrogateProposer, SweepProposer, run_study
+from kernelsearch.search import Budget, RandomProposer, SweepProposer, run_study
 from kernelsearch.spec import Candidate, Gate, Status, Verdict, read_candidate
 
 LIMIT_S = 0.05

@@ -184,8 +184,8 @@ def other_seeds(race: dict[str, Any]) -> str:
     inside = sum(each["equality"] in ("bitwise", "within-noise") for each in races)
     worst = max(each["max_loss_gap"] for each in races)
     return (
-        f" Of {len(races)} seeds, of which this is the first: {min(speedups):.2f}x to {max(speedups):.2f}x, {inside} with "
-        f"losses inside the band, largest gap {worst:.4f}."
+        f" Of {len(races)} seeds, of which this is the first: {min(speedups):.2f}x to {max(speedups):.2f}x, {inside} "
+        f"with losses inside the band, largest gap {worst:.4f}."
     )
 
 

@@ -75,9 +75,9 @@ class Likeness:
         index = np.array([point[0] for point in points], dtype=np.int64)
         parts = np.array([template.parts for template in self._templates], dtype=np.int64)[index]
         values = np.zeros((len(points), self._width))
-        for number in np.unique(index):
+        for number in sorted({point[0] for point in points}):
             rows = np.flatnonzero(index == number)
-            positions = np.array([points[row][1] for row in rows], dtype=np.int64)
+            positions = np.array([points[int(row)][1] for row in rows], dtype=np.int64)
             for axis, gene in enumerate(self._templates[number].names.values()):
                 values[rows, self._first[gene] + positions[:, axis]] = 1.0
         return Encoded(parts, values)
