@@ -18,7 +18,7 @@ from kernelsearch.digest import digest, digest_files
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_once_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of this run of the tests, whichever worker asks."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
@@ -36,12 +36,12 @@ def make_once(kept: Path, make: Callable[[Path], None]) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once(compiled: Path) -> Iterator[None]:
+def _compiled_once(compiled_once_folder: Path) -> Iterator[None]:
     compile_program, compile_candidate = program._compile, cpp._compile
 
     def program_once(source: Path, libraries: tuple[str, ...], made: Path) -> None:
         key = digest([compiler(), source.read_text(), digest_files(program.NATIVE, "*.h"), list(libraries)])
-        shutil.copy2(make_once(compiled / key, lambda path: compile_program(source, libraries, path)), made)
+        shutil.copy2(make_once(compiled_once_folder / key, lambda path: compile_program(source, libraries, path)), made)
 
     def candidate_once(
         source: str, header: str, flags: tuple[str, ...], rename: tuple[str, ...], cache_dir: Path
@@ -51,7 +51,7 @@ def _compiled_once(compiled: Path) -> Iterator[None]:
         def make(path: Path) -> None:
             path.write_bytes(compile_candidate(source, header, flags, rename, cache_dir))
 
-        return make_once(compiled / key, make).read_bytes()
+        return make_once(compiled_once_folder / key, make).read_bytes()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "_compile", program_once)
