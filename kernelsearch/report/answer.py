@@ -57,6 +57,10 @@ def _tiles(evidence: Evidence) -> Iterator[Tile]:
 
 def _against(evidence: Evidence) -> Iterator[str]:
     """What a reader should know before saying yes."""
+    seeds = evidence.races[0].body.get("races", ())
+    left = sum(race["equality"] == "different" for race in seeds)
+    if left:
+        yield f"Of {len(seeds)} seeds, the losses of {left} left the band that equal runs of the baseline keep to."
     behind = rows_behind(evidence.bench_rows)
     if behind:
         listed = ", ".join(behind[:6]) + (f" and {len(behind) - 6} more" if len(behind) > 6 else "")

@@ -65,6 +65,12 @@ def test_the_first_screen_answers_with_the_newest_race(tmp_path):
     assert "Yes: training got to the same loss 1.50x sooner." in page
 
 
+def test_seeds_that_left_the_band_speak_against_it(tmp_path):
+    seeds = [RACE, {**RACE, "equality": "different"}]
+    page = render_page(evidence(tmp_path, record(tmp_path / "cpu", "race-tiny", {**RACE, "races": seeds})), "report")
+    assert "Of 2 seeds, the losses of 1 left the band" in page
+
+
 def test_without_a_race_the_answer_is_that_nobody_knows(tmp_path):
     search(tmp_path, make_trial(8, 1.2))
     assert "Not yet measured: no race is recorded." in render_page(evidence(tmp_path), "report")
